@@ -1,0 +1,59 @@
+# One way in. Every target prepares what it needs and may be repeated at will.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PY := .venv/bin/python
+CHECKED := common operator guest_sidecar cli e2e bench tests
+STAMP = .venv/.stamp-$(shell cat requirements/uv.txt requirements/dev.txt pyproject.toml | sha256sum | cut -c1-16)
+SEEDS ?= 0-299
+
+export PYTHONHASHSEED ?= 0
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
+
+# --- set-up --------------------------------------------------------------------------------------
+.PHONY: setup
+setup: $(STAMP) ## a virtual environment with the locked packages
+
+# The stamp is written last: an environment that was interrupted half-way is made anew.
+$(STAMP):
+	@echo "==> virtual environment .venv (locked packages)"
+	@python3 -c 'import sys; sys.exit("coffer needs Python 3.11 or later") if sys.version_info < (3, 11) else None'
+	@python3 -c 'import ensurepip' 2>/dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv
+	@rm -rf .venv
+	@python3 -m venv .venv
+	@.venv/bin/pip install --quiet --require-hashes -r requirements/uv.txt
+	@.venv/bin/uv pip install --quiet --python $(PY) --require-hashes -r requirements/uv.txt -r requirements/dev.txt
+	@.venv/bin/uv pip install --quiet --python $(PY) --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: lock
+lock: setup ## resolve requirements/*.txt anew from pyproject.toml
+	@.venv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --python-version 3.11 --extra dev pyproject.toml -o requirements/dev.txt
+	@for x in operator guest cli; do .venv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --python-version 3.11 --extra $$x -c requirements/dev.txt pyproject.toml -o requirements/$$x.txt; done
+
+.PHONY: generate
+generate: setup ## CRDs, chart copies and reference pages from the models
+	@$(PY) -m coffer_common.resources.generate
+
+# --- tests ---------------------------------------------------------------------------------------
+.PHONY: lint
+lint: setup ## format, lint, types, import contracts
+	@echo "==> lint"
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy $(CHECKED)
+	@.venv/bin/lint-imports
+
+.PHONY: format
+format: setup ## let ruff format and mend the tree
+	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
+
+.PHONY: test-unit
+test-unit: setup ## pure code, below 10 s
+	@echo "==> unit tests"
+	@.venv/bin/pytest -q -m "not simulation and not guest and not e2e"

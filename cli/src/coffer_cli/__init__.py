@@ -1,0 +1,1 @@
+"""kubectl coffer: the command line, a kubectl plugin."""

@@ -1,0 +1,190 @@
+"""The guest API: what operator and agent say to each other (JSON over mutual TLS).
+
+Owns the models and the paths, nothing that sends or receives. Unknown fields are ignored on both
+sides, so that an operator and an agent one release apart understand each other.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+API_PREFIX: Final = "/v1"
+STATUS_PATH: Final = f"{API_PREFIX}/status"  # GET ?seen=<etag>&wait=<s>: long poll
+ENGINE_PATH: Final = f"{API_PREFIX}/engine"  # POST /{start,stop,restart,reset}
+DATABASES_PATH: Final = f"{API_PREFIX}/databases"  # GET; PUT and DELETE /{name}
+USERS_PATH: Final = f"{API_PREFIX}/users"  # GET; PUT and DELETE /{name}?host=
+TASKS_PATH: Final = f"{API_PREFIX}/tasks"  # PUT, GET and DELETE /{id}
+CONFIGURATION_DEFAULTS_PATH: Final = f"{API_PREFIX}/configuration/defaults"  # GET
+LOGS_PATH: Final = f"{API_PREFIX}/logs"  # GET /{name}
+
+
+class Wire(BaseModel):
+    """Base of all messages: immutable, lenient towards fields of a newer peer."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class FlavorSize(Wire):
+    """The part of a Flavor that templates compute with."""
+
+    ram_bytes: int
+    vcpus: float
+
+
+class GuestConfig(Wire):
+    """What an agent is told by the mounted file `naming.INSTANCE_FILE`; never a secret.
+
+    `data_id` is None until the operator has seen the volume laid out; from then on the agent
+    refuses any other volume. The agent reads the file again when it changes.
+    """
+
+    namespace: str
+    instance: str
+    uid: str  # of the DatabaseInstance
+    group: str
+    datastore: str
+    version: str
+    manager: str  # the engine plugin
+    port: int
+    flavor: FlavorSize
+    volume_size_bytes: int
+    data_id: str | None = None
+    read_write_slice: str | None = None  # EndpointSlice that the source's agent writes
+
+
+class DataState(StrEnum):
+    """What the agent found on the volume."""
+
+    UNKNOWN = "Unknown"  # not looked yet, or cannot tell
+    PREPARING = "Preparing"
+    LAID_OUT = "LaidOut"
+    FOREIGN = "Foreign"  # other datastore, major version or data id than expected
+    LOST = "Lost"  # a data id is expected and the volume is empty
+    FAILED = "Failed"  # laying out failed; `message` says why
+
+
+class EngineState(StrEnum):
+    """What the launcher and a query say of the engine process."""
+
+    UNKNOWN = "Unknown"  # the launcher cannot be reached
+    WAITING = "Waiting"  # never started in this launcher's life
+    STARTING = "Starting"  # the process runs, it does not answer yet
+    RUNNING = "Running"  # it answers a query
+    UNRESPONSIVE = "Unresponsive"  # it has answered, the process lives, it does not answer now
+    STOPPED = "Stopped"  # stopped by request
+    CRASHED = "Crashed"  # died; the launcher starts it again at once
+    CRASH_LOOP = "CrashLoop"  # died again and again; the launcher's container exits
+
+
+class DataStatus(Wire):
+    """The volume, as the agent sees it."""
+
+    state: DataState
+    data_id: str | None = None
+    message: str = ""
+    size_bytes: int | None = None
+    used_bytes: int | None = None
+
+
+class EngineStatus(Wire):
+    """The engine process, as launcher and a query show it."""
+
+    state: EngineState
+    version: str | None = None
+    pid: int | None = None
+    started_at: str | None = None  # RFC 3339, of the running process
+    restarts: int = 0  # unasked ones in this launcher's life
+    last_exit: str | None = None  # "signal 9", "exit 1"
+    message: str = ""
+    restarted_for: str | None = None  # the latest token a restart was done for
+
+
+class TaskState(StrEnum):
+    """Life of a task."""
+
+    RUNNING = "Running"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+
+
+class TaskStatus(Wire):
+    """One long piece of work, in a child process of the agent."""
+
+    id: str
+    kind: str
+    state: TaskState
+    started_at: str
+    finished_at: str | None = None
+    bytes_done: int = 0
+    bytes_total: int | None = None
+    message: str = ""
+
+
+class TaskRequest(Wire):
+    """Body of PUT /v1/tasks/{id}; the same id again is the same task."""
+
+    kind: str
+    arguments: dict[str, str] = Field(default_factory=dict)
+
+
+class GuestStatus(Wire):
+    """Answer to GET /v1/status, and the agent's heartbeat.
+
+    `etag` changes when, and only when, anything else in here changes in a way that the operator
+    should know; volume use counts in steps of one percent, so that an idle instance is silent.
+    """
+
+    etag: str
+    agent_version: str
+    boot_id: str  # of this agent process
+    instance_uid: str
+    pod_uid: str
+    data: DataStatus
+    engine: EngineStatus
+    configuration_hash: str | None = None
+    tasks: tuple[TaskStatus, ...] = ()
+    databases: tuple[str, ...] | None = None  # None: cannot tell
+    users: tuple[str, ...] | None = None  # `name@host`; None: cannot tell
+
+
+class DatabaseRequest(Wire):
+    """Body of PUT /v1/databases/{name}: exists after it, with these properties."""
+
+    character_set: str | None = None
+    collate: str | None = None
+
+
+class UserRequest(Wire):
+    """Body of PUT /v1/users/{name}: exists after it, with this password and these grants."""
+
+    host: str = "%"
+    password: Annotated[str, Field(repr=False)]
+    databases: tuple[str, ...] = ()
+
+
+class EngineAction(StrEnum):
+    """Last part of the path of POST /v1/engine/…"""
+
+    START = "start"
+    STOP = "stop"
+    RESTART = "restart"
+    RESET = "reset"  # forget crashes, observe anew
+
+
+class EngineRequest(Wire):
+    """Body of POST /v1/engine/{action}.
+
+    `token` makes it idempotent: the agent remembers on the volume the last token it carried out.
+    """
+
+    token: str
+
+
+class ErrorAnswer(Wire):
+    """Body of every answer from 400 on."""
+
+    reason: str  # CamelCase
+    message: str  # one line
+    retry_after_s: float | None = None

@@ -1,0 +1,1 @@
+"""The operator: shell (kopf) -> observe -> plan -> act, with pure builders below plan."""

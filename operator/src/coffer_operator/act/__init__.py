@@ -1,0 +1,1 @@
+"""Carrying out a Plan: server-side apply, agent calls, status, Events."""

@@ -1,0 +1,21 @@
+"""The layout keeps `operator` the standard library's: see docs/architecture.md."""
+
+import operator
+import sysconfig
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_operator_is_the_standard_library() -> None:
+    assert Path(operator.__file__).is_relative_to(sysconfig.get_path("stdlib"))
+
+
+def test_no_python_directly_in_folders_that_would_shadow() -> None:
+    for folder in ("operator", "guest_sidecar"):
+        assert not list((ROOT / folder).glob("*.py")), f"{folder}/ must hold folders only"
+
+
+def test_test_files_have_names_of_their_own() -> None:
+    names = [p.name for p in ROOT.glob("**/tests/**/test_*.py") if ".venv" not in p.parts]
+    assert len(names) == len(set(names))
