@@ -21,7 +21,9 @@ LABEL_DATASTORE: Final = f"{GROUP}/datastore"
 LABEL_READ_ONLY: Final = f"{GROUP}/read-only"  # "true" on pods that <group>-ro leads to
 LABEL_COMPONENT: Final = "app.kubernetes.io/component"
 ANNOTATION_DATA_ID: Final = f"{GROUP}/data-id"  # on the PVC: which data it holds
-ANNOTATION_RESOLVED: Final = f"{GROUP}/datastore-version"  # on the PVC: name of the DatastoreVersion
+ANNOTATION_RESOLVED: Final = (
+    f"{GROUP}/datastore-version"  # on the PVC: name of the DatastoreVersion
+)
 ANNOTATION_GROUP: Final = f"{GROUP}/group"  # on the PVC: survives CRs restored without status
 ANNOTATION_ROLE: Final = f"{GROUP}/role"  # on the PVC, for the same reason
 ANNOTATION_TEMPLATE_HASH: Final = f"{GROUP}/template-hash"  # on StatefulSet and pod

@@ -1,0 +1,241 @@
+"""DatabaseInstance: one database server, with one pod and one data volume."""
+
+from enum import StrEnum
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from coffer_common.resources.base import Condition, Metadata, Resource
+
+NAME_RULE: Final = {
+    "rule": "self.metadata.name.matches('^[a-z]([a-z0-9-]*[a-z0-9])?$') && "
+    "size(self.metadata.name) <= 40 && !self.metadata.name.endsWith('-rw') && "
+    "!self.metadata.name.endsWith('-ro')",
+    "message": "metadata.name must be a DNS label of at most 40 characters that starts with a "
+    "letter and does not end in -rw or -ro",
+}
+
+
+class DatastoreRef(Resource):
+    """Which engine, and which of its versions in the catalogue."""
+
+    type: Annotated[
+        str, Field(description="Datastore, such as mariadb or redis. Cannot change.", min_length=1)
+    ]
+    version: Annotated[
+        str | None,
+        Field(description="Version in the catalogue; without it, the datastore's default one."),
+    ] = None
+
+
+class VolumeSpec(Resource):
+    """The data volume."""
+
+    size: Annotated[
+        str,
+        Field(
+            description="Size of the data volume, such as 10Gi. Cannot change.",
+            pattern=r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?$",
+        ),
+    ]
+    storage_class_name: Annotated[
+        str | None,
+        Field(description="StorageClass of the volume; without it, the cluster's default one."),
+    ] = None
+
+
+class DatabaseEntry(Resource):
+    """A database to create."""
+
+    name: Annotated[str, Field(description="Name of the database.", min_length=1, max_length=64)]
+    character_set: Annotated[
+        str | None, Field(description="Character set; without it, the engine's default one.")
+    ] = None
+    collate: Annotated[
+        str | None, Field(description="Collation; without it, the character set's default one.")
+    ] = None
+
+
+class SecretKeyRef(Resource):
+    """A key of a Secret in the instance's namespace."""
+
+    name: Annotated[str, Field(description="Name of the Secret.", min_length=1)]
+    key: Annotated[str, Field(description="Key in the Secret.")] = "password"
+
+
+class UserEntry(Resource):
+    """A user to create."""
+
+    name: Annotated[str, Field(description="Name of the user.", min_length=1, max_length=80)]
+    host: Annotated[
+        str | None,
+        Field(
+            description="Where the user may connect from: %, an address, a CIDR or a pattern; "
+            "without it, everywhere."
+        ),
+    ] = None
+    databases: Annotated[
+        tuple[str, ...],
+        Field(description="Databases, of those in spec.databases, that the user may use."),
+    ] = ()
+    password_secret_ref: Annotated[
+        SecretKeyRef | None,
+        Field(description="Where the password is; without it, one is generated."),
+    ] = None
+
+
+class Toleration(Resource):
+    """A toleration of the pod, as Kubernetes defines it."""
+
+    key: Annotated[str | None, Field(description="Taint key.")] = None
+    operator: Annotated[Literal["Exists", "Equal"] | None, Field(description="How to compare.")] = (
+        None
+    )
+    value: Annotated[str | None, Field(description="Taint value.")] = None
+    effect: Annotated[
+        Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None,
+        Field(description="Taint effect."),
+    ] = None
+    toleration_seconds: Annotated[
+        int | None, Field(description="How long a NoExecute taint is tolerated, in seconds.")
+    ] = None
+
+
+class SchedulingSpec(Resource):
+    """Where the pod may run."""
+
+    node_selector: Annotated[
+        dict[str, str], Field(description="Labels that the node must have.")
+    ] = Field(default_factory=dict)
+    tolerations: Annotated[
+        tuple[Toleration, ...], Field(description="Taints that the pod tolerates.")
+    ] = ()
+
+
+class DeletionPolicy(StrEnum):
+    """What becomes of the data volume when the instance is deleted."""
+
+    RETAIN = "Retain"
+    DELETE = "Delete"
+
+
+class InstanceSpec(Resource):
+    """What a user asks of a database instance."""
+
+    datastore: Annotated[DatastoreRef, Field(description="Which engine and version.")]
+    flavor: Annotated[str, Field(description="Name of the Flavor: vcpus and memory.", min_length=1)]
+    volume: Annotated[VolumeSpec, Field(description="The data volume.")]
+    databases: Annotated[
+        tuple[DatabaseEntry, ...],
+        Field(description="Databases to create. One removed from here is not dropped."),
+    ] = ()
+    users: Annotated[
+        tuple[UserEntry, ...],
+        Field(description="Users to create. One removed from here is not dropped."),
+    ] = ()
+    scheduling: Annotated[SchedulingSpec, Field(description="Where the pod may run.")] = Field(
+        default_factory=SchedulingSpec
+    )
+    deletion_policy: Annotated[
+        DeletionPolicy,
+        Field(description="Whether the data volume outlives the instance."),
+    ] = DeletionPolicy.RETAIN
+    deletion_protection: Annotated[bool, Field(description="While true, deletion is refused.")] = (
+        False
+    )
+
+
+class Phase(StrEnum):
+    """Trove's words for what an instance is doing."""
+
+    BUILDING = "Building"
+    ACTIVE = "Active"
+    ERROR = "Error"
+    RESTART_REQUIRED = "RestartRequired"
+    RESTARTING = "Restarting"
+    DELETING = "Deleting"
+
+
+class Role(StrEnum):
+    """Part that an instance plays in its group."""
+
+    STANDALONE = "standalone"
+    SOURCE = "source"
+    REPLICA = "replica"
+    MEMBER = "member"
+
+
+class Endpoints(Resource):
+    """Where applications connect."""
+
+    host: Annotated[str, Field(description="Host name for reading and writing.")]
+    port: Annotated[int, Field(description="Port of the engine.")]
+    read_only_host: Annotated[str, Field(description="Host name for reading.")]
+
+
+class BindingSecret(Resource):
+    """A Secret with a user's credentials."""
+
+    user: Annotated[str, Field(description="Name of the user.")]
+    host: Annotated[str, Field(description="Where the user may connect from.")]
+    name: Annotated[str, Field(description="Name of the Secret.")]
+
+
+class ResolvedDatastore(Resource):
+    """The DatastoreVersion in use."""
+
+    type: Annotated[str, Field(description="Datastore.")]
+    version: Annotated[str, Field(description="Version.")]
+    name: Annotated[str, Field(description="Name of the DatastoreVersion.")]
+
+
+class VolumeStatus(Resource):
+    """The data volume as it is."""
+
+    size: Annotated[str, Field(description="Size of the volume.")]
+    used_bytes: Annotated[int | None, Field(description="Bytes in use.")] = None
+    used_percent: Annotated[int | None, Field(description="Share in use, in percent.")] = None
+
+
+class OperationInProgress(Resource):
+    """The Operation that is being carried out."""
+
+    name: Annotated[str, Field(description="Name of the Operation.")]
+    type: Annotated[str, Field(description="What it does.")]
+    step: Annotated[str, Field(description="Where it is.")]
+    started_at: Annotated[str, Field(description="When it began.")]
+    deadline: Annotated[str, Field(description="When it is given up.")]
+
+
+class InstanceStatus(Resource):
+    """What Coffer reports of a database instance."""
+
+    phase: Annotated[Phase | None, Field(description="What the instance is doing.")] = None
+    observed_generation: Annotated[
+        int | None, Field(description="Generation of the spec that this status speaks of.")
+    ] = None
+    conditions: Annotated[
+        tuple[Condition, ...], Field(description="Ready, Available and what else is known.")
+    ] = ()
+    role: Annotated[Role | None, Field(description="Part in its replication group.")] = None
+    group: Annotated[str | None, Field(description="Id of its replication group.")] = None
+    endpoints: Annotated[Endpoints | None, Field(description="Where to connect.")] = None
+    binding_secrets: Annotated[
+        tuple[BindingSecret, ...], Field(description="Secrets with the users' credentials.")
+    ] = ()
+    datastore: Annotated[
+        ResolvedDatastore | None, Field(description="The version of the catalogue in use.")
+    ] = None
+    volume: Annotated[VolumeStatus | None, Field(description="The data volume.")] = None
+    data_id: Annotated[str | None, Field(description="Id of the data on the volume.")] = None
+    operation: Annotated[
+        OperationInProgress | None, Field(description="The Operation being carried out.")
+    ] = None
+
+
+class DatabaseInstance(Resource):
+    """One database server."""
+
+    metadata: Metadata
+    spec: InstanceSpec
+    status: InstanceStatus = Field(default_factory=InstanceStatus)

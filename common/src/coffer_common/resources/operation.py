@@ -1,0 +1,71 @@
+"""Operation: one action on an instance, with its progress in status."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from coffer_common.resources.base import Condition, Metadata, Resource
+
+
+class OperationType(StrEnum):
+    """What can be asked of an instance."""
+
+    RESTART = "Restart"
+    RESET_STATUS = "ResetStatus"
+
+
+class InstanceRef(Resource):
+    """An instance in the Operation's namespace."""
+
+    name: Annotated[str, Field(description="Name of the DatabaseInstance.", min_length=1)]
+
+
+class OperationSpec(Resource):
+    """What to do, and with which instance. Cannot change."""
+
+    instance_ref: Annotated[InstanceRef, Field(description="The instance to act on.")]
+    type: Annotated[OperationType, Field(description="What to do.")]
+    not_after: Annotated[
+        str | None,
+        Field(description="An Operation not begun by then is Expired instead of run (RFC 3339)."),
+    ] = None
+    ttl_seconds_after_finished: Annotated[
+        int | None,
+        Field(description="Removed that long after it ended; without it, never.", ge=0),
+    ] = None
+
+
+class OperationPhase(StrEnum):
+    """Life of an Operation."""
+
+    NEW = "New"
+    RUNNING = "Running"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    EXPIRED = "Expired"
+
+
+class OperationStatus(Resource):
+    """How far it is."""
+
+    phase: Annotated[OperationPhase | None, Field(description="Where it is in its life.")] = None
+    observed_generation: Annotated[
+        int | None, Field(description="Generation of the spec that this status speaks of.")
+    ] = None
+    step: Annotated[str | None, Field(description="The step it is at.")] = None
+    message: Annotated[str | None, Field(description="What it waits for, or why it failed.")] = None
+    started_at: Annotated[str | None, Field(description="When it began.")] = None
+    deadline: Annotated[str | None, Field(description="When it is given up.")] = None
+    finished_at: Annotated[str | None, Field(description="When it ended.")] = None
+    conditions: Annotated[
+        tuple[Condition, ...], Field(description="Ready and what else is known.")
+    ] = ()
+
+
+class Operation(Resource):
+    """One action on an instance."""
+
+    metadata: Metadata
+    spec: OperationSpec
+    status: OperationStatus = Field(default_factory=OperationStatus)
