@@ -165,7 +165,7 @@ class UserRequest(Wire):
 
 
 class EngineAction(StrEnum):
-    """Last part of the path of POST /v1/engine/…"""
+    """Last part of the path of POST /v1/engine/{action}."""
 
     START = "start"
     STOP = "stop"
