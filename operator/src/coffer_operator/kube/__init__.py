@@ -1,0 +1,1 @@
+"""The one way to the API server: transport, authentication, retries. It decides nothing."""

@@ -1,0 +1,149 @@
+"""The Plan: what `act` is to do, as data.
+
+Order: deletes, certificate, apply, annotate, slices, calls, status, events. A plan moves an
+operation by at most one step; what it cannot do yet it leaves to the next one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from coffer_common.wire import DatabaseRequest, EngineAction
+
+
+@dataclass(frozen=True)
+class Apply:
+    """Server-side apply of one object, skipped where the child's digest equals the wanted one.
+
+    `create_only`: the object is created where it is missing and left alone otherwise.
+    """
+
+    obj: Mapping[str, Any]
+    create_only: bool = False
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Deletion of one very object."""
+
+    kind: str
+    name: str
+    uid: str
+    why: str
+    grace_period_s: int | None = None
+
+
+@dataclass(frozen=True)
+class Annotate:
+    """Merge patch of annotations and owner references, checked by resourceVersion or uid.
+
+    For objects that an apply must not touch otherwise, such as the data volume.
+    """
+
+    kind: str
+    name: str
+    uid: str
+    annotations: Mapping[str, str]
+    owner_references: tuple[Mapping[str, Any], ...] | None = None  # None: leave them
+
+
+@dataclass(frozen=True)
+class IssueCertificate:
+    """Make a certificate for the agent and store it in its Secret."""
+
+    instance: str
+
+
+@dataclass(frozen=True)
+class EmptySlice:
+    """Take the addresses out of the -rw slice, checked by resourceVersion."""
+
+    name: str
+    resource_version: str
+
+
+@dataclass(frozen=True)
+class FillSlice:
+    """Put a pod's address into the -rw slice, checked by resourceVersion."""
+
+    name: str
+    resource_version: str
+    address: str
+    pod_name: str
+    pod_uid: str
+    node: str
+    port: int
+
+
+@dataclass(frozen=True)
+class EngineCall:
+    """POST /v1/engine/{action} with an idempotency token."""
+
+    action: EngineAction
+    token: str
+
+
+@dataclass(frozen=True)
+class EnsureDatabase:
+    """PUT /v1/databases/{name}."""
+
+    name: str
+    request: DatabaseRequest
+
+
+@dataclass(frozen=True)
+class EnsureUser:
+    """A user with a password and a binding Secret.
+
+    The password comes from `password_secret` (name, key), else from the binding Secret where it
+    exists, else it is drawn; then the user is set on the engine, and the Secret is written with
+    `binding` as its other keys. No plan ever holds a password.
+    """
+
+    name: str
+    host: str
+    databases: tuple[str, ...]
+    secret_name: str
+    binding: Mapping[str, str]  # type, provider, host, port, database; username is `name`
+    labels: Mapping[str, str]
+    owner_reference: Mapping[str, Any]
+    password_secret: tuple[str, str] | None = None
+
+
+Call = EngineCall | EnsureDatabase | EnsureUser
+
+
+@dataclass(frozen=True)
+class EventNote:
+    """A Kubernetes Event, on a transition only."""
+
+    reason: str
+    message: str
+    warning: bool = False
+    operation: str | None = None  # the Operation it is about, instead of the instance
+
+
+@dataclass(frozen=True)
+class OperationStatusPatch:
+    """The wanted status of an Operation."""
+
+    name: str
+    status: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do now, and when to look again even if nothing happens."""
+
+    deletes: tuple[Delete, ...] = ()
+    apply: tuple[Apply, ...] = ()
+    certificate: IssueCertificate | None = None  # before `apply`
+    annotate: tuple[Annotate, ...] = ()
+    slices: tuple[EmptySlice | FillSlice, ...] = ()
+    calls: tuple[Call, ...] = ()
+    status: Mapping[str, Any] | None = None  # the whole wanted status; None: leave it
+    operations: tuple[OperationStatusPatch, ...] = ()
+    expired_operations: tuple[str, ...] = ()  # to be removed: their time to live is over
+    events: tuple[EventNote, ...] = ()
+    requeue_after_s: float | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)  # for the log: why
