@@ -1,9 +1,24 @@
 """What all our resources share: metadata, conditions, the strictness of the models."""
 
-from typing import Any
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict
+
+QUANTITY: Final = r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|Pi|Ei|k|M|G|T|P|E)?$"
+DATE_TIME: Final[JsonDict] = {"format": "date-time"}  # RFC 3339, checked by the API server
+MAX_OBJECT_NAME: Final = 253  # of Kubernetes
+
+
+def cel(*rules: tuple[str, str]) -> JsonDict:
+    """Pairs of CEL rule and message, in the form of `Field(json_schema_extra=…)`."""
+    return {"x-kubernetes-validations": [{"rule": rule, "message": text} for rule, text in rules]}
+
+
+def immutable(field: str) -> JsonDict:
+    """The rule that a required field keeps its value."""
+    return cel(("self == oldSelf", f"{field} cannot change"))
 
 
 class Resource(BaseModel):
@@ -30,11 +45,29 @@ class Metadata(Resource):
 
 
 class Condition(Resource):
-    """A condition with the meaning of metav1.Condition."""
+    """One fact about the object, with the meaning of Kubernetes' own conditions."""
 
-    type: str
-    status: str  # "True" | "False" | "Unknown"
-    reason: str
-    message: str = ""
-    observed_generation: int | None = None
-    last_transition_time: str = ""
+    type: Annotated[str, Field(description="What the condition is about.", max_length=64)]
+    status: Annotated[
+        str,
+        Field(
+            description="Whether it is so.",
+            json_schema_extra={"enum": ["True", "False", "Unknown"]},
+        ),
+    ]
+    reason: Annotated[str, Field(description="Why, as one CamelCase word.", max_length=128)]
+    message: Annotated[
+        str, Field(description="Why, and what to do, as one line.", max_length=4096)
+    ] = ""
+    observed_generation: Annotated[
+        int | None, Field(description="Generation of the spec that the condition speaks of.")
+    ] = None
+    last_transition_time: Annotated[
+        str, Field(description="When status last changed.", json_schema_extra=DATE_TIME)
+    ] = ""
+
+
+CONDITION_LIST: Final[JsonDict] = {
+    "x-kubernetes-list-type": "map",
+    "x-kubernetes-list-map-keys": ["type"],
+}

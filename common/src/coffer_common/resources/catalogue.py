@@ -4,24 +4,84 @@ from typing import Annotated
 
 from pydantic import Field
 
-from coffer_common.resources.base import Metadata, Resource
+from coffer_common.resources.base import (
+    CONDITION_LIST,
+    MAX_OBJECT_NAME,
+    QUANTITY,
+    Condition,
+    Metadata,
+    Resource,
+    cel,
+    immutable,
+)
 
-QUANTITY = r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?$"
+
+class NameRules(Resource):
+    """How the engine lets something be named."""
+
+    pattern: Annotated[
+        str,
+        Field(
+            description="Regular expression (RE2) that the whole name must match.",
+            min_length=1,
+            max_length=1024,
+        ),
+    ]
+    allowed: Annotated[
+        str,
+        Field(
+            description="What the pattern says, in words, for the message of a refusal: "
+            "'<name> …: <allowed>'.",
+            min_length=1,
+            max_length=256,
+        ),
+    ]
+    max_length: Annotated[int, Field(description="Most characters.", ge=1, le=128)]
+    reserved: Annotated[
+        tuple[Annotated[str, Field(max_length=128)], ...],
+        Field(
+            description="Names that belong to the engine or to Coffer; upper and lower case count "
+            "as the same.",
+            max_length=64,
+        ),
+    ] = ()
 
 
 class DatastoreVersionSpec(Resource):
     """One engine in one version, and how it is run."""
 
     datastore: Annotated[
-        str, Field(description="Datastore, such as mariadb. Cannot change.", min_length=1)
+        str,
+        Field(
+            description="Datastore, such as mariadb. Cannot change.",
+            min_length=1,
+            max_length=63,
+            pattern=r"^[a-z]([a-z0-9-]*[a-z0-9])?$",
+            json_schema_extra=immutable("spec.datastore"),
+        ),
     ]
     version: Annotated[
-        str, Field(description="Version, such as 10.11. Cannot change.", min_length=1)
+        str,
+        Field(
+            description="Version, such as 10.11. Cannot change.",
+            min_length=1,
+            max_length=63,
+            pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$",
+            json_schema_extra=immutable("spec.version"),
+        ),
     ]
     manager: Annotated[
-        str, Field(description="Engine plugin of the guest agent. Cannot change.", min_length=1)
+        str,
+        Field(
+            description="Engine plugin of the guest agent. Cannot change.",
+            min_length=1,
+            max_length=63,
+            json_schema_extra=immutable("spec.manager"),
+        ),
     ]
-    image: Annotated[str, Field(description="Guest image: engine and agent.", min_length=1)]
+    image: Annotated[
+        str, Field(description="Guest image: engine and agent.", min_length=1, max_length=1024)
+    ]
     port: Annotated[int, Field(description="Port that the engine listens on.", ge=1, le=65535)]
     active: Annotated[
         bool, Field(description="Whether new instances may use it; running ones always may.")
@@ -32,19 +92,57 @@ class DatastoreVersionSpec(Resource):
     ] = False
     min_volume_size: Annotated[
         str,
-        Field(description="Smallest data volume that the engine can live in.", pattern=QUANTITY),
+        Field(
+            description="Smallest data volume that the engine can live in.",
+            pattern=QUANTITY,
+            max_length=32,
+        ),
     ]
-    flavors: Annotated[tuple[str, ...], Field(description="Flavors allowed; empty: all.")] = ()
+    flavors: Annotated[
+        tuple[Annotated[str, Field(max_length=MAX_OBJECT_NAME)], ...],
+        Field(description="Flavors allowed; empty: all.", max_length=64),
+    ] = ()
     storage_classes: Annotated[
-        tuple[str, ...], Field(description="StorageClasses allowed; empty: all.")
+        tuple[Annotated[str, Field(max_length=MAX_OBJECT_NAME)], ...],
+        Field(description="StorageClasses allowed; empty: all.", max_length=64),
+    ] = ()
+    database_names: Annotated[
+        NameRules | None,
+        Field(description="Rules for names of databases; absent: the engine has no databases."),
+    ] = None
+    user_names: Annotated[
+        NameRules | None,
+        Field(description="Rules for names of users; absent: the engine has no users."),
+    ] = None
+    user_hosts: Annotated[
+        bool,
+        Field(description="Whether the engine tells users apart by the host they come from."),
+    ] = False
+
+
+class CatalogueStatus(Resource):
+    """What Coffer reports of an entry of the catalogue."""
+
+    observed_generation: Annotated[
+        int | None, Field(description="Generation of the spec that this status speaks of.")
+    ] = None
+    conditions: Annotated[
+        tuple[Condition, ...],
+        Field(
+            description="Ready: whether instances may use the entry.",
+            json_schema_extra=CONDITION_LIST,
+        ),
     ] = ()
 
 
 class DatastoreVersion(Resource):
-    """An entry of the catalogue of engines."""
+    """An entry of the catalogue of engines: one engine in one version, and how it is run."""
 
     metadata: Metadata
-    spec: DatastoreVersionSpec
+    spec: Annotated[DatastoreVersionSpec, Field(description="The engine and how it is run.")]
+    status: Annotated[CatalogueStatus, Field(description="What Coffer reports.")] = Field(
+        default_factory=CatalogueStatus
+    )
 
 
 class FlavorSpec(Resource):
@@ -54,14 +152,22 @@ class FlavorSpec(Resource):
         str,
         Field(
             description="CPU limit of the database, in cores, such as 0.25 or 2.",
-            pattern=r"^[0-9]+(\.[0-9]{1,3})?$",
+            pattern=r"^([1-9][0-9]*(\.[0-9]{1,3})?|0\.([0-9]{0,2}[1-9]|[0-9]?[1-9]0|[1-9]00))$",
+            max_length=16,
         ),
     ]
     ram: Annotated[
         str,
         Field(
-            description="Memory of the database, request and limit, such as 4Gi.",
+            description="Memory of the database, request and limit, such as 4Gi; at least 128Mi.",
             pattern=QUANTITY,
+            max_length=32,
+            json_schema_extra=cel(
+                (
+                    "!isQuantity(self) || quantity(self).compareTo(quantity('128Mi')) >= 0",
+                    "spec.ram must be at least 128Mi",
+                )
+            ),
         ),
     ]
     cpu_request_percent: Annotated[
@@ -70,7 +176,10 @@ class FlavorSpec(Resource):
 
 
 class Flavor(Resource):
-    """A size of instance."""
+    """A size of instance: what its database gets of processor and memory."""
 
     metadata: Metadata
-    spec: FlavorSpec
+    spec: Annotated[FlavorSpec, Field(description="The size.")]
+    status: Annotated[CatalogueStatus, Field(description="What Coffer reports.")] = Field(
+        default_factory=CatalogueStatus
+    )

@@ -3,9 +3,18 @@
 from enum import StrEnum
 from typing import Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from coffer_common.resources.base import Condition, Metadata, Resource
+from coffer_common.resources.base import (
+    CONDITION_LIST,
+    MAX_OBJECT_NAME,
+    QUANTITY,
+    Condition,
+    Metadata,
+    Resource,
+    cel,
+    immutable,
+)
 
 NAME_RULE: Final = {
     "rule": "self.metadata.name.matches('^[a-z]([a-z0-9-]*[a-z0-9])?$') && "
@@ -16,31 +25,76 @@ NAME_RULE: Final = {
 }
 
 
+MAX_DATABASES: Final = 64  # what the cost limit of CEL allows the rules below
+MAX_USERS: Final = 64
+
+_UNIQUE_USERS: Final = (
+    "!has(self.users) || self.users.all(u, self.users.exists_one(v, v.name == u.name && "
+    "(has(v.host) ? v.host : '%') == (has(u.host) ? u.host : '%')))",
+    "spec.users must not name the same user and host twice",
+)
+_KNOWN_DATABASES: Final = (
+    "!has(self.users) || self.users.all(u, !has(u.databases) || u.databases.all(d, "
+    "has(self.databases) && self.databases.exists(e, e.name == d)))",
+    "spec.users[].databases may only name databases of spec.databases",
+)
+
+
 class DatastoreRef(Resource):
     """Which engine, and which of its versions in the catalogue."""
 
     type: Annotated[
-        str, Field(description="Datastore, such as mariadb or redis. Cannot change.", min_length=1)
+        str,
+        Field(
+            description="Datastore, such as mariadb or redis. Cannot change.",
+            min_length=1,
+            max_length=63,
+            json_schema_extra=immutable("spec.datastore.type"),
+        ),
     ]
     version: Annotated[
         str | None,
-        Field(description="Version in the catalogue; without it, the datastore's default one."),
+        Field(
+            description="Version in the catalogue; without it, the datastore's default one at the "
+            "time of creation. Cannot change yet.",
+            min_length=1,
+            max_length=63,
+            json_schema_extra=immutable("spec.datastore.version"),
+        ),
     ] = None
 
 
 class VolumeSpec(Resource):
     """The data volume."""
 
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                "has(self.storageClassName) == has(oldSelf.storageClassName) && "
+                "(!has(self.storageClassName) || "
+                "self.storageClassName == oldSelf.storageClassName)",
+                "spec.volume.storageClassName cannot change",
+            )
+        )
+    )
+
     size: Annotated[
         str,
         Field(
-            description="Size of the data volume, such as 10Gi. Cannot change.",
-            pattern=r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?$",
+            description="Size of the data volume, such as 10Gi. Cannot change yet.",
+            pattern=QUANTITY,
+            max_length=32,
+            json_schema_extra=immutable("spec.volume.size"),
         ),
     ]
     storage_class_name: Annotated[
         str | None,
-        Field(description="StorageClass of the volume; without it, the cluster's default one."),
+        Field(
+            description="StorageClass of the volume; without it, the cluster's default one. "
+            "Cannot change.",
+            min_length=1,
+            max_length=MAX_OBJECT_NAME,
+        ),
     ] = None
 
 
@@ -49,18 +103,38 @@ class DatabaseEntry(Resource):
 
     name: Annotated[str, Field(description="Name of the database.", min_length=1, max_length=64)]
     character_set: Annotated[
-        str | None, Field(description="Character set; without it, the engine's default one.")
+        str | None,
+        Field(
+            description="Character set; without it, the engine's default one.",
+            min_length=1,
+            max_length=64,
+        ),
     ] = None
     collate: Annotated[
-        str | None, Field(description="Collation; without it, the character set's default one.")
+        str | None,
+        Field(
+            description="Collation; without it, the character set's default one.",
+            min_length=1,
+            max_length=64,
+        ),
     ] = None
 
 
 class SecretKeyRef(Resource):
     """A key of a Secret in the instance's namespace."""
 
-    name: Annotated[str, Field(description="Name of the Secret.", min_length=1)]
-    key: Annotated[str, Field(description="Key in the Secret.")] = "password"
+    name: Annotated[
+        str,
+        Field(description="Name of the Secret.", min_length=1, max_length=MAX_OBJECT_NAME),
+    ]
+    key: Annotated[
+        str,
+        Field(
+            description="Key in the Secret; without it, password.",
+            min_length=1,
+            max_length=MAX_OBJECT_NAME,
+        ),
+    ] = "password"
 
 
 class UserEntry(Resource):
@@ -71,12 +145,17 @@ class UserEntry(Resource):
         str | None,
         Field(
             description="Where the user may connect from: %, an address, a CIDR or a pattern; "
-            "without it, everywhere."
+            "without it, everywhere. Only for engines that tell users apart by host.",
+            min_length=1,
+            max_length=255,
         ),
     ] = None
     databases: Annotated[
-        tuple[str, ...],
-        Field(description="Databases, of those in spec.databases, that the user may use."),
+        tuple[Annotated[str, Field(min_length=1, max_length=64)], ...],
+        Field(
+            description="Databases, of those in spec.databases, that the user may use.",
+            max_length=MAX_DATABASES,
+        ),
     ] = ()
     password_secret_ref: Annotated[
         SecretKeyRef | None,
@@ -105,10 +184,11 @@ class SchedulingSpec(Resource):
     """Where the pod may run."""
 
     node_selector: Annotated[
-        dict[str, str], Field(description="Labels that the node must have.")
+        dict[str, Annotated[str, Field(max_length=63)]],
+        Field(description="Labels that the node must have.", max_length=64),
     ] = Field(default_factory=dict)
     tolerations: Annotated[
-        tuple[Toleration, ...], Field(description="Taints that the pod tolerates.")
+        tuple[Toleration, ...], Field(description="Taints that the pod tolerates.", max_length=64)
     ] = ()
 
 
@@ -122,23 +202,45 @@ class DeletionPolicy(StrEnum):
 class InstanceSpec(Resource):
     """What a user asks of a database instance."""
 
+    model_config = ConfigDict(json_schema_extra=cel(_UNIQUE_USERS, _KNOWN_DATABASES))
+
     datastore: Annotated[DatastoreRef, Field(description="Which engine and version.")]
-    flavor: Annotated[str, Field(description="Name of the Flavor: vcpus and memory.", min_length=1)]
+    flavor: Annotated[
+        str,
+        Field(
+            description="Name of the Flavor: vcpus and memory.",
+            min_length=1,
+            max_length=MAX_OBJECT_NAME,
+        ),
+    ]
     volume: Annotated[VolumeSpec, Field(description="The data volume.")]
     databases: Annotated[
         tuple[DatabaseEntry, ...],
-        Field(description="Databases to create. One removed from here is not dropped."),
+        Field(
+            description="Databases to create. One removed from here is not dropped.",
+            max_length=MAX_DATABASES,
+            json_schema_extra={
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["name"],
+            },
+        ),
     ] = ()
     users: Annotated[
         tuple[UserEntry, ...],
-        Field(description="Users to create. One removed from here is not dropped."),
+        Field(
+            description="Users to create. One removed from here is not dropped.",
+            max_length=MAX_USERS,
+        ),
     ] = ()
     scheduling: Annotated[SchedulingSpec, Field(description="Where the pod may run.")] = Field(
         default_factory=SchedulingSpec
     )
     deletion_policy: Annotated[
         DeletionPolicy,
-        Field(description="Whether the data volume outlives the instance."),
+        Field(
+            description="Whether the data volume outlives the instance: Retain, which is what "
+            "happens where nothing is said, or Delete."
+        ),
     ] = DeletionPolicy.RETAIN
     deletion_protection: Annotated[bool, Field(description="While true, deletion is refused.")] = (
         False
@@ -215,7 +317,11 @@ class InstanceStatus(Resource):
         int | None, Field(description="Generation of the spec that this status speaks of.")
     ] = None
     conditions: Annotated[
-        tuple[Condition, ...], Field(description="Ready, Available and what else is known.")
+        tuple[Condition, ...],
+        Field(
+            description="Ready, Available and what else is known.",
+            json_schema_extra=CONDITION_LIST,
+        ),
     ] = ()
     role: Annotated[Role | None, Field(description="Part in its replication group.")] = None
     group: Annotated[str | None, Field(description="Id of its replication group.")] = None
@@ -234,8 +340,10 @@ class InstanceStatus(Resource):
 
 
 class DatabaseInstance(Resource):
-    """One database server."""
+    """One database server, with one pod and one data volume."""
 
     metadata: Metadata
-    spec: InstanceSpec
-    status: InstanceStatus = Field(default_factory=InstanceStatus)
+    spec: Annotated[InstanceSpec, Field(description="What is asked for.")]
+    status: Annotated[InstanceStatus, Field(description="What Coffer reports.")] = Field(
+        default_factory=InstanceStatus
+    )

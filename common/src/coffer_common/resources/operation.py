@@ -5,7 +5,15 @@ from typing import Annotated
 
 from pydantic import Field
 
-from coffer_common.resources.base import Condition, Metadata, Resource
+from coffer_common.naming import MAX_INSTANCE_NAME
+from coffer_common.resources.base import (
+    CONDITION_LIST,
+    DATE_TIME,
+    Condition,
+    Metadata,
+    Resource,
+    immutable,
+)
 
 
 class OperationType(StrEnum):
@@ -18,7 +26,14 @@ class OperationType(StrEnum):
 class InstanceRef(Resource):
     """An instance in the Operation's namespace."""
 
-    name: Annotated[str, Field(description="Name of the DatabaseInstance.", min_length=1)]
+    name: Annotated[
+        str,
+        Field(
+            description="Name of the DatabaseInstance.",
+            min_length=1,
+            max_length=MAX_INSTANCE_NAME,
+        ),
+    ]
 
 
 class OperationSpec(Resource):
@@ -28,7 +43,10 @@ class OperationSpec(Resource):
     type: Annotated[OperationType, Field(description="What to do.")]
     not_after: Annotated[
         str | None,
-        Field(description="An Operation not begun by then is Expired instead of run (RFC 3339)."),
+        Field(
+            description="An Operation not begun by then is Expired instead of run (RFC 3339).",
+            json_schema_extra=DATE_TIME,
+        ),
     ] = None
     ttl_seconds_after_finished: Annotated[
         int | None,
@@ -55,11 +73,18 @@ class OperationStatus(Resource):
     ] = None
     step: Annotated[str | None, Field(description="The step it is at.")] = None
     message: Annotated[str | None, Field(description="What it waits for, or why it failed.")] = None
-    started_at: Annotated[str | None, Field(description="When it began.")] = None
-    deadline: Annotated[str | None, Field(description="When it is given up.")] = None
-    finished_at: Annotated[str | None, Field(description="When it ended.")] = None
+    started_at: Annotated[
+        str | None, Field(description="When it began.", json_schema_extra=DATE_TIME)
+    ] = None
+    deadline: Annotated[
+        str | None, Field(description="When it is given up.", json_schema_extra=DATE_TIME)
+    ] = None
+    finished_at: Annotated[
+        str | None, Field(description="When it ended.", json_schema_extra=DATE_TIME)
+    ] = None
     conditions: Annotated[
-        tuple[Condition, ...], Field(description="Ready and what else is known.")
+        tuple[Condition, ...],
+        Field(description="Ready and what else is known.", json_schema_extra=CONDITION_LIST),
     ] = ()
 
 
@@ -67,5 +92,13 @@ class Operation(Resource):
     """One action on an instance."""
 
     metadata: Metadata
-    spec: OperationSpec
-    status: OperationStatus = Field(default_factory=OperationStatus)
+    spec: Annotated[
+        OperationSpec,
+        Field(
+            description="What to do. Cannot change.",
+            json_schema_extra=immutable("spec of an Operation"),
+        ),
+    ]
+    status: Annotated[OperationStatus, Field(description="What Coffer reports.")] = Field(
+        default_factory=OperationStatus
+    )

@@ -1,0 +1,189 @@
+"""The CustomResourceDefinitions, made from the models. Pure.
+
+Owns what a model cannot say: scope, short names, printer columns. The operator upgrades the
+definitions of a cluster with these same ones.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from coffer_common.naming import GROUP, VERSION
+from coffer_common.resources import catalogue, instance, operation
+from coffer_common.resources.base import Resource
+from coffer_common.resources.schema import structural_schema
+
+MAX_CRD_BYTES: Final = 128 * 1024
+_CATEGORY: Final = "coffer"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of `kubectl get`; a wide one is shown with `-o wide` only."""
+
+    name: str
+    path: str
+    description: str
+    type: str = "string"
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of ours."""
+
+    model: type[Resource]
+    plural: str
+    short: str
+    namespaced: bool
+    columns: tuple[Column, ...]
+    rules: tuple[dict[str, str], ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.model.__name__
+
+    @property
+    def crd_name(self) -> str:
+        return f"{self.plural}.{GROUP}"
+
+
+def _condition(kind: str, field: str) -> str:
+    return f'.status.conditions[?(@.type=="{kind}")].{field}'
+
+
+_AGE: Final = Column("Age", ".metadata.creationTimestamp", "Time since creation.", "date")
+_READY: Final = Column("Ready", _condition("Ready", "status"), "Whether it is as asked for.")
+_STATUS: Final = Column("Status", _condition("Ready", "message"), "What it is at, and why.")
+
+KINDS: Final = (
+    Kind(
+        catalogue.DatastoreVersion,
+        "datastoreversions",
+        "dsv",
+        False,
+        (
+            Column("Datastore", ".spec.datastore", "Datastore."),
+            Column("Version", ".spec.version", "Version."),
+            Column("Default", ".spec.default", "Used where none is named.", "boolean"),
+            Column("Active", ".spec.active", "Open to new instances.", "boolean"),
+            _READY,
+            Column("Status", _STATUS.path, _STATUS.description, wide=True),
+            Column("Image", ".spec.image", "Guest image.", wide=True),
+            _AGE,
+        ),
+    ),
+    Kind(
+        catalogue.Flavor,
+        "flavors",
+        "dbf",
+        False,
+        (
+            Column("vCPUs", ".spec.vcpus", "CPU limit, in cores."),
+            Column("RAM", ".spec.ram", "Memory, request and limit."),
+            _AGE,
+        ),
+    ),
+    Kind(
+        instance.DatabaseInstance,
+        "databaseinstances",
+        "dbi",
+        True,
+        (
+            Column("Phase", ".status.phase", "What the instance is doing."),
+            _READY,
+            _STATUS,
+            Column("Role", ".status.role", "Part in its replication group."),
+            Column("Used%", ".status.volume.usedPercent", "Share of the volume used.", "integer"),
+            Column("Datastore", ".status.datastore.name", "DatastoreVersion in use.", wide=True),
+            Column("Flavor", ".spec.flavor", "Flavor.", wide=True),
+            Column("Volume", ".spec.volume.size", "Size of the data volume.", wide=True),
+            Column("Host", ".status.endpoints.host", "Where to connect.", wide=True),
+            _AGE,
+        ),
+        (instance.NAME_RULE,),
+    ),
+    Kind(
+        operation.Operation,
+        "operations",
+        "dbop",
+        True,
+        (
+            Column("Type", ".spec.type", "What to do."),
+            Column("Instance", ".spec.instanceRef.name", "The instance to act on."),
+            Column("Phase", ".status.phase", "Where it is in its life."),
+            Column("Step", ".status.step", "The step it is at."),
+            Column("Status", ".status.message", "What it waits for, or why it failed."),
+            Column("Ready", _READY.path, _READY.description, wide=True),
+            Column("Started", ".status.startedAt", "When it began.", "date", wide=True),
+            Column("Finished", ".status.finishedAt", "When it ended.", "date", wide=True),
+            _AGE,
+        ),
+    ),
+)
+
+
+def definition(kind: Kind) -> dict[str, Any]:
+    """The CustomResourceDefinition of `kind`, ready to be applied."""
+    schema = structural_schema(kind.model)
+    properties = {
+        "apiVersion": {
+            "type": "string",
+            "description": "Version of the schema of this object: coffer.dev/v1alpha1.",
+        },
+        "kind": {"type": "string", "description": f"Kind of this object: {kind.name}."},
+        "metadata": {"type": "object"},
+        "spec": schema["properties"]["spec"],
+        "status": schema["properties"]["status"],
+    }
+    root: dict[str, Any] = {
+        "type": "object",
+        "description": schema["description"],
+        "properties": properties,
+        "required": ["spec"],
+    }
+    if kind.rules:
+        root["x-kubernetes-validations"] = [dict(rule) for rule in kind.rules]
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": kind.crd_name},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced" if kind.namespaced else "Cluster",
+            "names": {
+                "kind": kind.name,
+                "listKind": f"{kind.name}List",
+                "plural": kind.plural,
+                "singular": kind.name.lower(),
+                "shortNames": [kind.short],
+                "categories": [_CATEGORY],
+            },
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "additionalPrinterColumns": [_column(column) for column in kind.columns],
+                    "subresources": {"status": {}},
+                    "schema": {"openAPIV3Schema": root},
+                }
+            ],
+        },
+    }
+
+
+def definitions() -> tuple[dict[str, Any], ...]:
+    """The CustomResourceDefinitions of all our kinds."""
+    return tuple(definition(kind) for kind in KINDS)
+
+
+def _column(column: Column) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "name": column.name,
+        "type": column.type,
+        "jsonPath": column.path,
+        "description": column.description,
+    }
+    if column.wide:
+        result["priority"] = 1
+    return result
