@@ -164,6 +164,40 @@ class UserRequest(Wire):
     databases: tuple[str, ...] = ()
 
 
+class DatabaseInfo(Wire):
+    """A database that exists."""
+
+    name: str
+    character_set: str | None = None
+    collate: str | None = None
+
+
+class DatabaseList(Wire):
+    """Answer to GET /v1/databases, by name."""
+
+    databases: tuple[DatabaseInfo, ...]
+
+
+class UserInfo(Wire):
+    """A user that exists, and the databases granted to it."""
+
+    name: str
+    host: str = "%"
+    databases: tuple[str, ...] = ()
+
+
+class UserList(Wire):
+    """Answer to GET /v1/users, by name and host."""
+
+    users: tuple[UserInfo, ...]
+
+
+class ConfigurationDefaults(Wire):
+    """Answer to GET /v1/configuration/defaults: what the template gives for this flavor."""
+
+    values: dict[str, str]
+
+
 class EngineAction(StrEnum):
     """Last part of the path of POST /v1/engine/{action}."""
 
