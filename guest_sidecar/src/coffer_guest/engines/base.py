@@ -1,0 +1,173 @@
+"""The interface between the agent and an engine.
+
+The agent knows neither SQL nor an engine's files by name: all of that is behind `Engine`. An
+engine never touches the launcher, the marker, the guest API or Kubernetes; it never logs or
+raises a password. Methods that are `async` may be cancelled at any await; all of them may be
+repeated.
+"""
+
+import importlib
+import re
+import signal
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Final
+
+from coffer_common.errors import Permanent, Transient, UserError
+from coffer_common.wire import DatabaseInfo, DatabaseRequest, UserInfo, UserRequest
+
+_MANAGER: Final = re.compile(r"[a-z][a-z0-9_]*")
+
+
+class EngineUnavailable(Transient):
+    """The engine does not answer now; the message is one line that says how."""
+
+
+class NotSupported(UserError):
+    """The engine has no such thing; `message` is one line for the user."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("NotSupported", message)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where an engine lives: its directories, and where it listens."""
+
+    data: Path  # its data directory, on the volume
+    etc: Path  # its rendered configuration, on the volume
+    tmp: Path  # for its temporary files, on the volume; emptied before the agent starts it
+    run: Path  # sockets, and secrets of this pod's life; gone with the pod
+    port: int
+    address: str = "*"  # what it binds to; "*" is every address
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchSpec:
+    """What the launcher executes, and how it ends it cleanly."""
+
+    argv: tuple[str, ...]  # argv[0] is an absolute path; never a secret in here
+    env: Mapping[str, str] = field(default_factory=dict)  # all of it, not added to ours
+    stop_signal: int = signal.SIGTERM
+    stop_timeout_s: float = 60.0  # then SIGKILL
+
+
+class Engine(ABC):
+    """One datastore's knowledge. Made once per agent; holds connections, no other state.
+
+    Order of calls: `configuration` and `before_start` come before every start that the agent
+    asks for (not before a restart by the launcher alone, nor when the agent comes back to an
+    engine that runs: nothing may depend on memory of this object). `probe` comes often.
+    """
+
+    #: Names of tasks to `module:function` that a child process imports and calls with a
+    #: `coffer_guest.task_child.TaskContext`.
+    tasks: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+
+    # --- without a running engine ---------------------------------------------------------------
+    @staticmethod
+    @abstractmethod
+    def major(version: str) -> str:
+        """The part of a version that must not change under existing data: "10.11", "7"."""
+
+    @staticmethod
+    @abstractmethod
+    def initialise(directory: Path) -> None:
+        """Fill an empty directory with what a new server starts from.
+
+        Runs when the image is built (and once per test session), never on a volume; the agent
+        copies the result. Nothing in it may be particular to one server. An engine that starts
+        from an empty directory leaves it empty. Raises Permanent.
+        """
+
+    @staticmethod
+    def new_identity(random_bytes: Callable[[int], bytes]) -> dict[str, str]:
+        """What must differ between servers that start from the same copy, e.g. a server id.
+
+        Drawn once per layout, kept in the volume's marker, handed to `configuration`.
+        """
+        del random_bytes
+        return {}
+
+    @abstractmethod
+    def configuration(self, template: str, identity: Mapping[str, str]) -> dict[str, str]:
+        """All files of the configuration directory `site.etc`: name to text, no secrets.
+
+        `template` is the rendered config.template, the lowest layer. Each layer is a file whose
+        number shows the order; parameters that users may not set come last.
+        """
+
+    @staticmethod
+    @abstractmethod
+    def parse(text: str) -> dict[str, str]:
+        """Parameter names to values of a rendered template, for `configuration-default`."""
+
+    @abstractmethod
+    def launch(self) -> LaunchSpec:
+        """How the engine is started on `site`."""
+
+    def before_start(self) -> None:
+        """Write what a start needs and `configuration` must not hold (secrets, to `site.run`).
+
+        Blocking; runs in a thread, while the engine does not run.
+        """
+
+    # --- with a running engine ------------------------------------------------------------------
+    @abstractmethod
+    async def probe(self, timeout_s: float) -> str:
+        """Ask the engine something that only a serving engine answers; its version.
+
+        Raises EngineUnavailable within about `timeout_s`, also when the engine hangs.
+        """
+
+    @abstractmethod
+    async def databases(self) -> Sequence[DatabaseInfo]:
+        """All databases but the engine's own, by name. Empty where the engine has none."""
+
+    @abstractmethod
+    async def ensure_database(self, name: str, request: DatabaseRequest) -> None:
+        """The database exists with these properties. Raises UserError, EngineUnavailable."""
+
+    @abstractmethod
+    async def drop_database(self, name: str) -> None:
+        """The database does not exist (any more)."""
+
+    @abstractmethod
+    async def users(self) -> Sequence[UserInfo]:
+        """All users but the engine's and the agent's own, by name and host."""
+
+    @abstractmethod
+    async def ensure_user(self, name: str, request: UserRequest) -> None:
+        """The user exists with this password and exactly these databases granted."""
+
+    @abstractmethod
+    async def drop_user(self, name: str, host: str) -> None:
+        """The user does not exist (any more)."""
+
+    async def close(self) -> None:
+        """Give back connections. Called when the agent ends."""
+
+
+def load(manager: str) -> type[Engine]:
+    """The engine class of a DatastoreVersion's `manager`; imports that engine alone.
+
+    The module `coffer_guest.engines.<manager>` names its class `ENGINE`. Raises Permanent.
+    """
+    if _MANAGER.fullmatch(manager) is None or manager == "base":
+        raise Permanent(f"no engine plugin is named {manager!r}")
+    name = f"coffer_guest.engines.{manager}"
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        raise Permanent(f"no engine plugin is named {manager!r}") from error
+    found: object = getattr(module, "ENGINE", None)
+    if not (isinstance(found, type) and issubclass(found, Engine)):
+        raise Permanent(f"the engine plugin {manager!r} names no engine")
+    return found
