@@ -111,6 +111,7 @@ class Engine(ABC):
     def launch(self) -> LaunchSpec:
         """How the engine is started on `site`."""
 
+    @abstractmethod
     def before_start(self) -> None:
         """Write what a start needs and `configuration` must not hold (secrets, to `site.run`).
 
@@ -149,6 +150,7 @@ class Engine(ABC):
     async def drop_user(self, name: str, host: str) -> None:
         """The user does not exist (any more)."""
 
+    @abstractmethod
     async def close(self) -> None:
         """Give back connections. Called when the agent ends."""
 
