@@ -1,5 +1,6 @@
 """DatastoreVersion and Flavor: the administrator's catalogue."""
 
+import re
 from typing import Annotated
 
 from pydantic import Field
@@ -30,8 +31,7 @@ class NameRules(Resource):
     allowed: Annotated[
         str,
         Field(
-            description="What the pattern says, in words, for the message of a refusal: "
-            "'<name> …: <allowed>'.",
+            description="What the pattern says, in words: a refusal quotes it.",
             min_length=1,
             max_length=256,
         ),
@@ -45,6 +45,16 @@ class NameRules(Resource):
             max_length=64,
         ),
     ] = ()
+
+    def problem(self, name: str) -> str | None:
+        """Why the engine does not take `name`, as part of a line; None where it does."""
+        if len(name) > self.max_length:
+            return f"{name!r} has {len(name)} characters, {self.max_length} are allowed"
+        if name.casefold() in {reserved.casefold() for reserved in self.reserved}:
+            return f"{name!r} is reserved"
+        if re.fullmatch(self.pattern, name) is None:
+            return f"{name!r} is not allowed: {self.allowed}"
+        return None
 
 
 class DatastoreVersionSpec(Resource):
