@@ -130,6 +130,22 @@ class CertificateFact:
 
 
 @dataclass(frozen=True)
+class ActFailure:
+    """Why the latest attempt to carry out a plan stopped.
+
+    It is there while attempts fail: at once where no further attempt can help (`permanent`),
+    and from the fourth attempt in a row on where it can. The status and the events of a plan are
+    carried out even if the rest of it fails, so that a condition can say so.
+    """
+
+    step: str  # "apply Service shop-rw", "user app@%"
+    reason: str  # CamelCase: PasswordSecretMissing, QuotaExceeded, Forbidden, Invalid …
+    message: str  # one line
+    permanent: bool
+    since: datetime  # of the first of these attempts
+
+
+@dataclass(frozen=True)
 class StorageClassFact:
     """A StorageClass."""
 
@@ -171,3 +187,4 @@ class World:
     node_ready: bool | None = None  # of the pod's node; None: cannot tell
     operations: tuple[Operation, ...] = ()
     namespace_terminating: bool = False
+    failure: ActFailure | None = None  # None: the latest plan was carried out
