@@ -70,6 +70,22 @@ VALIDATING_WEBHOOK: Final = Kind(
     False,
 )
 
+ABSENT: Final = "1"  # a resourceVersion that no object has: see KubeApi.apply
+
+CHILD_KINDS: Final[tuple[Kind, ...]] = (
+    SERVICE,
+    PVC,
+    STATEFUL_SET,
+    POD,
+    CONFIG_MAP,
+    ENDPOINT_SLICE,
+    NETWORK_POLICY,
+    SERVICE_ACCOUNT,
+    ROLE,
+    ROLE_BINDING,
+)  # those that informers watch; Secrets are read by name
+BY_NAME: Final[dict[str, Kind]] = {kind.kind: kind for kind in (*CHILD_KINDS, SECRET)}
+
 
 class NotFoundError(Permanent):
     """404: the object does not exist."""
@@ -140,7 +156,13 @@ class KubeApi(Protocol):
         ...
 
     async def apply(self, kind: Kind, obj: Object) -> Object:
-        """Server-side apply as field manager `coffer`, forced; the object as it is now."""
+        """Server-side apply as field manager `coffer`, forced; the object as it is now.
+
+        A `metadata.resourceVersion` in `obj` is a precondition for an object that exists
+        (ConflictError) and means nothing for one that does not: with ABSENT, which no object
+        ever has, the apply creates or fails. So is a `metadata.uid`, which also fails where
+        there is no object.
+        """
         ...
 
     async def create(self, kind: Kind, obj: Object) -> Object:
@@ -156,7 +178,10 @@ class KubeApi(Protocol):
         *,
         subresource: str = "",
     ) -> Object:
-        """JSON merge patch; a resourceVersion inside is a precondition (ConflictError)."""
+        """JSON merge patch; a resourceVersion inside is a precondition (ConflictError).
+
+        A uid inside that is not the object's is refused as well (ConflictError or InvalidError).
+        """
         ...
 
     async def delete(
