@@ -299,6 +299,18 @@ class VolumeStatus(Resource):
     used_percent: Annotated[int | None, Field(description="Share in use, in percent.")] = None
 
 
+class EngineReport(Resource):
+    """The engine process of the present pod."""
+
+    version: Annotated[str | None, Field(description="Version that it reports.")] = None
+    restarts: Annotated[
+        int, Field(description="How often it died and was started again in this pod.")
+    ] = 0
+    last_exit: Annotated[str | None, Field(description="How it died last, such as signal 9.")] = (
+        None
+    )
+
+
 class OperationInProgress(Resource):
     """The Operation that is being carried out."""
 
@@ -334,6 +346,7 @@ class InstanceStatus(Resource):
     ] = None
     volume: Annotated[VolumeStatus | None, Field(description="The data volume.")] = None
     data_id: Annotated[str | None, Field(description="Id of the data on the volume.")] = None
+    engine: Annotated[EngineReport | None, Field(description="The engine process.")] = None
     operation: Annotated[
         OperationInProgress | None, Field(description="The Operation being carried out.")
     ] = None

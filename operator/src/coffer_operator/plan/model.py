@@ -44,7 +44,8 @@ class Annotate:
     name: str
     uid: str
     annotations: Mapping[str, str]
-    owner_references: tuple[Mapping[str, Any], ...] | None = None  # None: leave them
+    owner_references: tuple[Mapping[str, Any], ...] | None = None  # all of them; None: leave them
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -125,10 +126,15 @@ class EventNote:
 
 @dataclass(frozen=True)
 class OperationStatusPatch:
-    """The wanted status of an Operation."""
+    """The wanted status of an Operation.
+
+    `after_calls`: to be written only if every call of this plan succeeded; it is what the status
+    speaks of.
+    """
 
     name: str
     status: Mapping[str, Any]
+    after_calls: bool = False
 
 
 @dataclass(frozen=True)

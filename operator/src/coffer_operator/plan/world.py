@@ -166,10 +166,10 @@ class Catalogue:
 class World:
     """One instance with everything around it, at one moment.
 
-    `children` is keyed by (kind, name). `secrets` has the names of Secrets known to exist or to
-    be missing; a name that is not in it was never looked at. `operations` are those that name
-    this instance, oldest first. `volume_seen`: this process has seen the PVC before, so that
-    its absence means that it was lost.
+    `children` is keyed by (kind, name). `secrets` says of binding Secrets whether they exist; a
+    name that is not in it was never looked at. Only those of users that are on the engine and not
+    in status.bindingSecrets need to be looked at; writing one for EnsureUser is to be noted.
+    `operations` are those that name this instance, oldest first.
     """
 
     now: datetime
@@ -188,3 +188,5 @@ class World:
     operations: tuple[Operation, ...] = ()
     namespace_terminating: bool = False
     failure: ActFailure | None = None  # None: the latest plan was carried out
+    secrets: Mapping[str, bool] = field(default_factory=dict)
+    operator_namespace: str = ""  # where the agents' callers run; "": cannot tell
