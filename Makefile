@@ -57,3 +57,60 @@ format: setup ## let ruff format and mend the tree
 test-unit: setup ## pure code, below 10 s
 	@echo "==> unit tests"
 	@.venv/bin/pytest -q -m "not simulation and not guest and not e2e"
+
+.PHONY: test-simulation
+test-simulation: setup ## the operator's own code under seeded faults (SEEDS=0-299)
+	@echo "==> simulation, seeds $(SEEDS)"
+	@COFFER_SIM_SEEDS=$(SEEDS) .venv/bin/pytest -q -m simulation operator/tests
+
+.PHONY: simulate
+simulate: setup ## explore: make simulate SEEDS=random, or replay: SEEDS=17
+	@COFFER_SIM_SEEDS=$(SEEDS) .venv/bin/pytest -q -s -m simulation operator/tests
+
+.PHONY: test-guest
+test-guest: setup ## agent and launcher with real engines as processes
+	@echo "==> guest tests"
+	@.venv/bin/pytest -q -m guest
+
+.PHONY: test-e2e
+test-e2e: setup ## on a real Kubernetes of its own (KEEP=1 leaves it up)
+	@echo "==> end-to-end tests"
+	@$(PY) -m coffer_cluster build
+	@$(PY) -m coffer_images build
+	@.venv/bin/pytest -q -m e2e e2e
+
+.PHONY: test
+test: lint test-unit test-simulation test-guest test-e2e ## all of the above
+
+# --- a cluster, the images, an installation ------------------------------------------------------
+.PHONY: cluster
+cluster: setup ## the embedded Kubernetes, up (NODES=1)
+	@$(PY) -m coffer_cluster up --nodes $(or $(NODES),1)
+
+.PHONY: cluster-down
+cluster-down: setup ## take it down, with all that was on it
+	@$(PY) -m coffer_cluster down
+
+.PHONY: kubeconfig
+kubeconfig: setup ## print the path of its kubeconfig
+	@$(PY) -m coffer_cluster kubeconfig
+
+.PHONY: images
+images: setup ## build the images of the Dockerfile
+	@$(PY) -m coffer_images build
+
+.PHONY: install
+install: setup ## images loaded, chart installed
+	@$(PY) -m coffer_demo install
+
+.PHONY: uninstall
+uninstall: setup ## remove the installation; databases' volumes and the CRDs stay
+	@$(PY) -m coffer_demo uninstall
+
+.PHONY: demo
+demo: setup ## from a bare machine to a connected client
+	@$(PY) -m coffer_demo demo
+
+.PHONY: bench
+bench: setup ## measure against the floor, in one run
+	@$(PY) -m coffer_bench

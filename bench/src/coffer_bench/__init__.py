@@ -1,0 +1,1 @@
+"""Benchmarks: Coffer beside the floor, in one run, as ratios."""

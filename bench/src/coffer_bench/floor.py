@@ -1,0 +1,90 @@
+"""The floor: a plain StatefulSet of the same engine that initialises itself.
+
+The least that Kubernetes itself needs for a database of this image: no operator, no users beyond
+one for the query, no TLS. Everything that Coffer takes above it is Coffer's own time.
+"""
+
+from typing import Any
+
+Object = dict[str, Any]
+PASSWORD = "floor"  # noqa: S105 - of a database that lives for seconds, in a namespace of its own
+
+_MARIADB = """
+set -eu
+data=/data/db
+if [ ! -d "$data" ]; then
+  mariadb-install-db --no-defaults --datadir="$data" --auth-root-authentication-method=normal \
+    --skip-test-db >/dev/null
+fi
+exec mariadbd --no-defaults --datadir="$data" --socket=/tmp/s --bind-address=0.0.0.0 \
+  --pid-file=/tmp/pid --innodb-buffer-pool-size=128M --init-file=/init/init.sql
+"""
+
+
+def objects(name: str, image: str) -> list[Object]:
+    """The manifests of one floor instance called `name`."""
+    labels = {"floor": name}
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": name},
+            "data": {
+                "init.sql": f"CREATE USER IF NOT EXISTS app@'%' IDENTIFIED BY '{PASSWORD}';\n"
+            },
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": name},
+            "spec": {"selector": labels, "ports": [{"port": 3306}]},
+        },
+        {
+            "apiVersion": "apps/v1",
+            "kind": "StatefulSet",
+            "metadata": {"name": name},
+            "spec": {
+                "replicas": 1,
+                "serviceName": name,
+                "selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels}, "spec": _pod(name, image)},
+                "volumeClaimTemplates": [
+                    {
+                        "metadata": {"name": "data"},
+                        "spec": {
+                            "accessModes": ["ReadWriteOnce"],
+                            "resources": {"requests": {"storage": "1Gi"}},
+                        },
+                    }
+                ],
+            },
+        },
+    ]
+
+
+def _pod(name: str, image: str) -> Object:
+    return {
+        "securityContext": {"runAsUser": 999, "runAsGroup": 999, "fsGroup": 999},
+        "terminationGracePeriodSeconds": 10,
+        "volumes": [{"name": "init", "configMap": {"name": name}}],
+        "containers": [
+            {
+                "name": "database",
+                "image": image,
+                "imagePullPolicy": "IfNotPresent",
+                "command": ["sh", "-c", _MARIADB],
+                "resources": {
+                    "requests": {"memory": "512Mi", "cpu": "25m"},
+                    "limits": {"memory": "512Mi", "cpu": "250m"},
+                },
+                "readinessProbe": {
+                    "exec": {"command": ["mariadb-admin", "--socket=/tmp/s", "-uroot", "ping"]},
+                    "periodSeconds": 1,
+                },
+                "volumeMounts": [
+                    {"name": "data", "mountPath": "/data"},
+                    {"name": "init", "mountPath": "/init"},
+                ],
+            }
+        ],
+    }

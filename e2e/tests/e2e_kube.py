@@ -1,0 +1,174 @@
+"""What the end-to-end tests say to a cluster: kubectl, waits on conditions, a database client.
+
+Owns no cluster and makes no decision; every wait has a deadline and says what it last saw.
+"""
+
+import base64
+import json
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pymysql
+import yaml
+
+Object = dict[str, Any]
+T = TypeVar("T")
+_POLL_S = 0.1
+
+
+class KubectlError(AssertionError):
+    """kubectl ended with an error; the text is what it printed."""
+
+
+@dataclass(frozen=True)
+class Kube:
+    """One cluster, through kubectl."""
+
+    kubectl: Path
+    kubeconfig: Path
+
+    def run(self, *args: str, stdin: str | None = None, timeout_s: float = 60) -> str:
+        """Output of `kubectl args`; KubectlError with its message where it fails."""
+        done = subprocess.run(
+            [str(self.kubectl), "--kubeconfig", str(self.kubeconfig), *args],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+        if done.returncode:
+            raise KubectlError(done.stderr.strip() or done.stdout.strip())
+        return done.stdout
+
+    def apply(self, *objects: Mapping[str, Any], namespace: str | None = None) -> str:
+        where = ["-n", namespace] if namespace else []
+        text = yaml.safe_dump_all([dict(o) for o in objects])
+        return self.run("apply", *where, "-f", "-", stdin=text)
+
+    def get(self, kind: str, name: str, namespace: str) -> Object | None:
+        """The object, or None where there is none."""
+        try:
+            text = self.run("get", kind, name, "-n", namespace, "-o", "json")
+        except KubectlError as error:
+            if "NotFound" in str(error):
+                return None
+            raise
+        found: Object = json.loads(text)
+        return found
+
+    def items(self, kind: str, namespace: str, selector: str = "") -> list[Object]:
+        args = ["get", kind, "-n", namespace, "-o", "json"]
+        if selector:
+            args += ["-l", selector]
+        found: list[Object] = json.loads(self.run(*args))["items"]
+        return found
+
+
+def wait_until(what: str, check: Callable[[], T | None], timeout_s: float = 60) -> T:
+    """The first truthy answer of `check`; AssertionError with the last answer after `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    last: object = None
+    while time.monotonic() < deadline:
+        try:
+            answer = check()
+        except (KubectlError, pymysql.MySQLError, OSError) as error:
+            last = error
+        else:
+            if answer:
+                return answer
+            last = answer
+        time.sleep(_POLL_S)
+    raise AssertionError(f"not within {timeout_s:g} s: {what}; last seen: {last!r}")
+
+
+def condition(obj: Object | None, kind: str) -> Object:
+    """A condition of an object, {} where it has none of that type."""
+    conditions = (obj or {}).get("status", {}).get("conditions", [])
+    return next((c for c in conditions if c["type"] == kind), {})
+
+
+@dataclass(frozen=True)
+class Space:
+    """A namespace of one test, with what the tests ask of it."""
+
+    kube: Kube
+    name: str
+
+    def instance(self, name: str) -> Object | None:
+        return self.kube.get("databaseinstance", name, self.name)
+
+    def apply(self, *objects: Mapping[str, Any]) -> str:
+        return self.kube.apply(*objects, namespace=self.name)
+
+    def get(self, kind: str, name: str) -> Object | None:
+        return self.kube.get(kind, name, self.name)
+
+    def wait_ready(self, name: str, timeout_s: float = 90) -> Object:
+        """The instance, once Ready for the spec as it is now."""
+
+        def ready() -> Object | None:
+            obj = self.instance(name)
+            if obj is None or condition(obj, "Ready").get("status") != "True":
+                return None
+            seen = obj["status"].get("observedGeneration")
+            return obj if seen == obj["metadata"]["generation"] else None
+
+        return wait_until(f"{name} Ready", ready, timeout_s)
+
+    def wait_stalled(self, name: str, reason: str, timeout_s: float = 30) -> str:
+        """The message of the Stalled condition, once it is there with that reason."""
+
+        def stalled() -> Object | None:
+            found = condition(self.instance(name), "Stalled")
+            return found if found.get("reason") == reason else None
+
+        return str(wait_until(f"{name} Stalled by {reason}", stalled, timeout_s)["message"])
+
+    def pod_uid(self, instance: str) -> str | None:
+        pod = self.get("pod", f"{instance}-0")
+        return None if pod is None else str(pod["metadata"]["uid"])
+
+    def wait_new_pod(self, instance: str, old_uid: str | None) -> None:
+        wait_until("a new pod", lambda: self.pod_uid(instance) not in (None, old_uid))
+
+    def events(self, name: str) -> list[str]:
+        """Reasons of the Events about an object."""
+        found = self.kube.items("events", self.name)
+        return [e["reason"] for e in found if e["involvedObject"]["name"] == name]
+
+    def secret(self, name: str) -> dict[str, str]:
+        obj = self.get("secret", name)
+        assert obj is not None, f"no Secret {name}"
+        return {k: base64.b64decode(v).decode() for k, v in obj["data"].items()}
+
+    def service_ip(self, name: str) -> str:
+        obj = self.get("service", name)
+        assert obj is not None, f"no Service {name}"
+        return str(obj["spec"]["clusterIP"])
+
+    def exec(self, pod: str, container: str, *argv: str) -> str:
+        return self.kube.run("exec", "-n", self.name, pod, "-c", container, "--", *argv)
+
+    def mysql(self, instance: str, user: str) -> "pymysql.Connection[Any]":
+        """A connection through <instance>-rw with the credentials of the binding Secret."""
+        binding = self.secret(f"{instance}-{user}")
+        return pymysql.connect(
+            host=self.service_ip(f"{instance}-rw"),
+            port=int(binding["port"]),
+            user=binding["username"],
+            password=binding["password"],
+            database=binding["database"] or None,
+            connect_timeout=5,
+            autocommit=True,
+        )
+
+
+def query(connection: "pymysql.Connection[Any]", sql: str) -> list[tuple[object, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        return list(cursor.fetchall())

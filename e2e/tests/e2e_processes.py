@@ -1,0 +1,82 @@
+"""Processes of the cluster's containers, found from the machine that holds the nodes.
+
+A container's processes are known by the container id in their cgroup. Only processes found that
+way are ever signalled.
+"""
+
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from e2e_kube import Object
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process of a container, by its id on the machine."""
+
+    pid: int
+    argv: tuple[str, ...]
+
+    def send(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def alive(self) -> bool:
+        return Path(f"/proc/{self.pid}").exists()
+
+    def status_kib(self, field: str) -> int:
+        """A figure of /proc/PID/status, such as VmRSS or RssAnon, in KiB."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith(f"{field}:"):
+                return int(line.split()[1])
+        raise AssertionError(f"no {field} for process {self.pid}")
+
+
+def container_id(pod: Object, container: str) -> str | None:
+    """The id of a running container, without its scheme."""
+    status = pod.get("status", {})
+    every: list[dict[str, Any]] = [
+        *status.get("containerStatuses", []),
+        *status.get("initContainerStatuses", []),
+    ]
+    for one in every:
+        if one["name"] == container and "running" in one.get("state", {}):
+            return str(one["containerID"]).split("://")[-1]
+    return None
+
+
+def processes(pod: Object, container: str) -> list[Process]:
+    """The processes of a container, oldest first; none where it does not run."""
+    wanted = container_id(pod, container)
+    found: list[Process] = []
+    if wanted is None:
+        return found
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            if wanted not in (entry / "cgroup").read_text():
+                continue
+            argv = (entry / "cmdline").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended meanwhile
+        found.append(Process(int(entry.name), tuple(a.decode() for a in argv if a)))
+    return sorted(found, key=lambda p: p.pid)
+
+
+def engine(pod: Object, program: str = "mariadbd") -> Process:
+    """The engine's process in the database container."""
+    running = [
+        p for p in processes(pod, "database") if p.argv and Path(p.argv[0]).name.startswith(program)
+    ]
+    assert len(running) == 1, f"{len(running)} engines: {running}"
+    return running[0]
+
+
+def main_process(pod: Object, container: str) -> Process:
+    """The first process of a container."""
+    running = processes(pod, container)
+    assert running, f"container {container} does not run"
+    return running[0]
