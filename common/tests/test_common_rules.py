@@ -1,0 +1,199 @@
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from coffer_common.errors import Permanent, UserError
+from coffer_common.rules import Parameter, ParameterType, Rules, load, parse_rules, size_text
+
+ENGINES = pytest.mark.parametrize(
+    ("datastore", "version"), [("mariadb", "10.11"), ("redis", "7.0")]
+)
+
+
+def parameter(kind: str, **fields: Any) -> Parameter:
+    return Parameter.model_validate(
+        {"name": "p", "type": kind, "description": "P.", "restart_required": False} | fields
+    )
+
+
+def refused(rule: Parameter, value: object) -> str:
+    with pytest.raises(UserError) as caught:
+        rule.check(value)
+    assert caught.value.reason == "InvalidParameter"
+    assert len(caught.value.message.splitlines()) == 1
+    return caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("rule", "value", "result"),
+    [
+        (parameter("integer"), "12", 12),
+        (parameter("integer"), 12.0, 12),
+        (parameter("integer", min=-1), "-1", -1),
+        (parameter("float"), "1.5", 1.5),
+        (parameter("boolean"), "On", True),
+        (parameter("boolean"), "no", False),
+        (parameter("boolean"), 1, True),
+        (parameter("boolean"), False, False),
+        (parameter("size"), "64M", 64 * 2**20),
+        (parameter("size"), "64Mi", 64 * 2**20),
+        (parameter("size"), "64mb", 64 * 2**20),
+        (parameter("size"), "64MiB", 64 * 2**20),
+        (parameter("size"), "12B", 12),
+        (parameter("size"), 12, 12),
+        (parameter("duration", unit="s"), "2h", 7200),
+        (parameter("duration", unit="ms"), "2s", 2000),
+        (parameter("duration", unit="us"), "3ms", 3000),
+        (parameter("duration", unit="s"), "5000ms", 5),
+        (parameter("duration", unit="s"), 5, 5),
+        (parameter("duration", unit="s"), "5", 5),
+        (parameter("enum", allowed=["OFF", "Auto"]), "auto", "Auto"),
+        (parameter("enum", allowed=["OFF", "Auto"]), False, "OFF"),
+        (parameter("enum", allowed=["0", "1"]), 1, "1"),
+        (parameter("string"), "", ""),
+        (parameter("string"), 5, "5"),
+        (parameter("string", pattern="a+"), "aa", "aa"),
+    ],
+)
+def test_what_is_taken(rule: Parameter, value: object, result: object) -> None:
+    checked = rule.check(value)
+    assert checked == result
+    assert type(checked) is type(result)
+
+
+@pytest.mark.parametrize(
+    ("rule", "value", "says"),
+    [
+        (parameter("integer", min=1, max=9), 10, "a whole number from 1 to 9"),
+        (parameter("integer", min=1), 0, "a whole number of at least 1"),
+        (parameter("integer", max=1), 2, "a whole number of at most 1"),
+        (parameter("integer"), True, "a whole number"),
+        (parameter("integer"), "1.5", "a whole number"),
+        (parameter("integer"), 1.5, "a whole number"),
+        (parameter("integer"), None, "a whole number"),
+        (parameter("float"), "nan", "a number"),
+        (parameter("float"), math.inf, "a number"),
+        (parameter("float"), "1e999", "a number"),
+        (parameter("boolean"), "maybe", "ON or OFF"),
+        (parameter("boolean"), 2, "ON or OFF"),
+        (parameter("size", min=2**20), "5K", "64M or 2G of at least 1M"),
+        (parameter("size"), "1.5G", "a size such as"),
+        (parameter("size"), "-1", "a size such as"),
+        (parameter("duration", unit="s"), "1500ms", "a duration in s"),
+        (parameter("duration", unit="s", max=60), "2h", "of at most 60s"),
+        (parameter("enum", allowed=["a", "b"]), "c", "one of a, b"),
+        (parameter("enum", allowed=["a", "b"]), True, "one of a, b"),
+        (parameter("string"), "a\nb", "without control characters"),
+        (parameter("string", pattern="a+"), "ab", "matches a+"),
+        (parameter("string"), ["a"], "without control characters"),
+        (parameter("string", read_only=True), "a", "set by Coffer"),
+    ],
+)
+def test_what_is_refused(rule: Parameter, value: object, says: str) -> None:
+    if rule.type is ParameterType.SIZE and value == "-1":
+        rule = parameter("size", min=0)
+    message = refused(rule, value)
+    assert message.startswith("p: ")
+    assert says in message
+
+
+@given(st.text())
+def test_a_string_never_smuggles_a_line_break(text: str) -> None:
+    rule = parameter("string")
+    if any(ord(character) < 0x20 or ord(character) == 0x7F for character in text):
+        refused(rule, text)
+    else:
+        assert rule.check(text) == text
+
+
+@given(st.integers(-(10**9), 10**9), st.integers(-(10**9), 10**9), st.integers(-(10**9), 10**9))
+def test_limits_are_inclusive(value: int, one: int, other: int) -> None:
+    low, high = sorted((one, other))
+    rule = parameter("integer", min=low, max=high)
+    if low <= value <= high:
+        assert rule.check(value) == rule.check(str(value)) == value
+    else:
+        refused(rule, value)
+
+
+@given(st.integers(0, 2**62))
+def test_a_size_reads_back(size_bytes: int) -> None:
+    assert parameter("size").check(size_text(size_bytes)) == size_bytes
+
+
+@given(st.from_type(type).flatmap(st.from_type) | st.text() | st.floats() | st.integers())
+def test_no_value_breaks_a_rule(value: object) -> None:
+    for kind in ParameterType:
+        rule = parameter(kind, unit="s", allowed=["a"])
+        try:
+            result = rule.check(value)
+        except UserError:
+            continue
+        assert isinstance(result, int | float | bool | str)
+
+
+def test_a_misspelt_name_gets_a_suggestion() -> None:
+    rules = load("mariadb", "10.11")
+    for wrong in ("max_conections", "MAX-CONNECTIONS", "max-connections"):
+        with pytest.raises(UserError, match="did you mean max_connections"):
+            rules.get(wrong)
+    with pytest.raises(UserError) as caught:
+        rules.get("entirely unlike" * 1000)
+    assert "did you mean" not in caught.value.message
+    assert len(caught.value.message) < 200
+
+
+def test_everything_that_is_wrong_is_said_at_once() -> None:
+    rules = Rules({"a": parameter("integer", name="a"), "b": parameter("boolean", name="b")})
+    assert rules.check({"a": "1", "b": "off"}) == {"a": 1, "b": False}
+    with pytest.raises(UserError) as caught:
+        rules.check({"a": "x", "b": "y", "c": 1})
+    for part in ("a: 'x'", "b: 'y'", "'c' is not a parameter"):
+        assert part in caught.value.message
+
+
+@ENGINES
+def test_the_rules_of_an_engine_are_consistent(datastore: str, version: str) -> None:
+    for rule in load(datastore, version).parameters.values():
+        assert (rule.type is ParameterType.ENUM) == bool(rule.allowed), rule.name
+        assert (rule.type is ParameterType.DURATION) == (rule.unit is not None), rule.name
+        assert rule.pattern is None or rule.type is ParameterType.STRING, rule.name
+        assert rule.description.endswith("."), rule.name
+        if rule.min is not None and rule.max is not None:
+            assert rule.min < rule.max, rule.name
+
+
+@ENGINES
+@given(data=st.data())
+def test_what_an_engine_allows_is_taken(datastore: str, version: str, data: st.DataObject) -> None:
+    rules = load(datastore, version)
+    rule = data.draw(st.sampled_from(sorted(rules.parameters.values(), key=lambda r: r.name)))
+    assume(not rule.read_only)
+    value: object
+    if rule.allowed:
+        value = data.draw(st.sampled_from(rule.allowed))
+    elif rule.type is ParameterType.BOOLEAN:
+        value = data.draw(st.booleans())
+    elif rule.type is ParameterType.STRING:
+        assume(rule.pattern is not None)
+        value = data.draw(st.from_regex(f"(?:{rule.pattern})", fullmatch=True))
+    else:
+        low = math.ceil(rule.min if rule.min is not None else 0)
+        high = math.floor(rule.max) if rule.max is not None else low + 10**6
+        value = data.draw(st.integers(low, high))
+    assert rules.check({rule.name: value})[rule.name] == value
+
+
+def test_a_parameter_named_twice_is_a_mistake() -> None:
+    entry = {"name": "a", "type": "integer", "description": "A.", "restart_required": False}
+    with pytest.raises(ValueError, match="twice"):
+        parse_rules(json.dumps({"configuration-parameters": [entry, entry]}))
+
+
+def test_an_engine_without_rules() -> None:
+    with pytest.raises(Permanent, match=r"no validation-rules.json for oracle 23"):
+        load("oracle", "23")
