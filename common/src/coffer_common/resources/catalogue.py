@@ -36,7 +36,7 @@ class NameRules(Resource):
             max_length=256,
         ),
     ]
-    max_length: Annotated[int, Field(description="Most characters.", ge=1, le=128)]
+    max_length: Annotated[int, Field(description="Most characters.", ge=1, le=255)]
     reserved: Annotated[
         tuple[Annotated[str, Field(max_length=128)], ...],
         Field(
@@ -125,9 +125,12 @@ class DatastoreVersionSpec(Resource):
         Field(description="Rules for names of users; absent: the engine has no users."),
     ] = None
     user_hosts: Annotated[
-        bool,
-        Field(description="Whether the engine tells users apart by the host they come from."),
-    ] = False
+        NameRules | None,
+        Field(
+            description="Rules for the hosts of users; absent: the engine does not tell users "
+            "apart by the host they come from."
+        ),
+    ] = None
 
 
 class CatalogueStatus(Resource):

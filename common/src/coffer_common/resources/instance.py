@@ -144,8 +144,8 @@ class UserEntry(Resource):
     host: Annotated[
         str | None,
         Field(
-            description="Where the user may connect from: %, an address, a CIDR or a pattern; "
-            "without it, everywhere. Only for engines that tell users apart by host.",
+            description="Where the user may connect from, such as %, an address or a pattern "
+            "like 10.1.%; without it, everywhere. Only for engines that tell users apart by host.",
             min_length=1,
             max_length=255,
         ),
