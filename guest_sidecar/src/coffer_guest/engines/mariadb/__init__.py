@@ -1,0 +1,155 @@
+"""The mariadb engine: MariaDB 10.11 and later, through its unix socket as a local account.
+
+The account is named like the system user that agent and engine run as, since unix_socket
+authentication compares just that; it is ensured by the init file at every start of the engine,
+for an administrator could drop it.
+"""
+
+import os
+import pwd
+import secrets
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, Final
+
+from coffer_common.errors import Permanent
+from coffer_common.wire import DatabaseInfo, DatabaseRequest, UserInfo, UserRequest
+from coffer_guest.engines.base import Engine, LaunchSpec, Site
+from coffer_guest.engines.mariadb import configuration, schema
+from coffer_guest.engines.mariadb.session import Sessions
+
+SOCKET: Final = "mariadb.sock"
+_INITIALISE_TIMEOUT_S: Final = 300
+_STOP_TIMEOUT_S: Final = 300  # a large buffer pool takes minutes to reach the disk
+_SEED_LOG_SIZE: Final = "10M"  # the redo log is made anew in its configured size at the first start
+#: Accounts and rows that mariadb-install-db makes beyond root@localhost, and with the name of the
+#: machine that built the image.
+_SEED_SQL: Final = """
+DELETE FROM mysql.proxies_priv;
+DELETE FROM mysql.global_priv WHERE NOT (user = 'root' AND host = 'localhost')
+  AND user <> 'mariadb.sys';
+"""
+
+
+class MariaDB(Engine):
+    """One MariaDB server on a `Site`."""
+
+    tasks: ClassVar[Mapping[str, str]] = {"verify": "coffer_guest.engines.mariadb.verify:run"}
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(site)
+        self.account = account()
+        self._sessions = Sessions(site.run / SOCKET, self.account)
+
+    @staticmethod
+    def major(version: str) -> str:
+        """The release series: the first two numbers."""
+        return ".".join(version.split(".")[:2])
+
+    @staticmethod
+    def initialise(directory: Path) -> None:
+        with tempfile.TemporaryDirectory() as scratch:
+            extra = Path(scratch, "extra.sql")
+            extra.write_text(_SEED_SQL)
+            done = subprocess.run(  # noqa: S603 - an argv list without user input
+                [
+                    _executable("mariadb-install-db"),
+                    "--no-defaults",
+                    f"--datadir={directory}",
+                    "--auth-root-authentication-method=socket",
+                    "--auth-root-socket-user=root",
+                    "--skip-test-db",
+                    "--skip-name-resolve",
+                    f"--extra-file={extra}",
+                    f"--innodb-log-file-size={_SEED_LOG_SIZE}",
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=_INITIALISE_TIMEOUT_S,
+                check=False,
+            )
+        if done.returncode != 0:
+            raise Permanent(f"mariadb-install-db ended with {done.returncode}:\n{done.stdout}")
+
+    @staticmethod
+    def new_identity(random_bytes: Callable[[int], bytes] = secrets.token_bytes) -> dict[str, str]:
+        """A server id from 1 to 2^32 - 1."""
+        number = int.from_bytes(random_bytes(8)) % (2**32 - 1) + 1
+        return {"server_id": str(number)}
+
+    def configuration(self, template: str, identity: Mapping[str, str]) -> dict[str, str]:
+        return configuration.files(template, self.site, identity["server_id"], self.account)
+
+    @staticmethod
+    def parse(text: str) -> dict[str, str]:
+        return configuration.parse(text)
+
+    def launch(self) -> LaunchSpec:
+        """MariaDB ends cleanly on SIGTERM."""
+        return LaunchSpec(
+            argv=(
+                _executable("mariadbd"),
+                f"--defaults-file={self.site.etc / configuration.MAIN}",
+            ),
+            env={"PATH": os.defpath, "TZ": "UTC", "HOME": str(self.site.tmp)},
+            stop_timeout_s=_STOP_TIMEOUT_S,
+        )
+
+    def before_start(self) -> None:
+        """A socket that a killed server left would make the first probes wait for nothing."""
+        (self.site.run / SOCKET).unlink(missing_ok=True)
+
+    async def probe(self, timeout_s: float) -> str:
+        return (await self._sessions.probe(timeout_s)).partition("-")[0]
+
+    async def databases(self) -> Sequence[DatabaseInfo]:
+        return await self._sessions.call(schema.databases)
+
+    async def ensure_database(self, name: str, request: DatabaseRequest) -> None:
+        schema.check_database(name, request)
+        await self._sessions.call(lambda query: schema.ensure_database(query, name, request))
+
+    async def drop_database(self, name: str) -> None:
+        schema.check_database(name, DatabaseRequest())
+        await self._sessions.call(lambda query: schema.drop_database(query, name))
+
+    async def users(self) -> Sequence[UserInfo]:
+        return await self._sessions.call(lambda query: schema.users(query, self.account))
+
+    async def ensure_user(self, name: str, request: UserRequest) -> None:
+        schema.check_user(name, request.host, self.account)
+        for database in request.databases:
+            schema.check_database(database, DatabaseRequest())
+        await self._sessions.call(lambda query: schema.ensure_user(query, name, request))
+
+    async def drop_user(self, name: str, host: str) -> None:
+        schema.check_user(name, host, self.account)
+        await self._sessions.call(lambda query: schema.drop_user(query, name, host))
+
+    async def close(self) -> None:
+        self._sessions.close()
+
+
+ENGINE = MariaDB
+
+
+def account() -> str:
+    """The name of the system user we run as; also that of our account. Raises Permanent."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError as error:
+        raise Permanent(
+            f"user id {os.geteuid()} has no name: MariaDB's unix_socket authentication needs one"
+        ) from error
+
+
+def _executable(name: str) -> str:
+    path = shutil.which(name, path=f"{os.defpath}:/usr/sbin:/sbin:/usr/local/sbin")
+    if path is None:
+        raise Permanent(f"there is no {name} in this image")
+    return path
