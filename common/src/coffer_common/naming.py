@@ -29,6 +29,7 @@ ANNOTATION_ROLE: Final = f"{GROUP}/role"  # on the PVC, for the same reason
 ANNOTATION_TEMPLATE_HASH: Final = f"{GROUP}/template-hash"  # on StatefulSet and pod
 ANNOTATION_RESTARTED_FOR: Final = f"{GROUP}/restarted-for"  # uid of the Operation that asked
 ANNOTATION_DIGEST: Final = f"{GROUP}/digest"  # of what the operator applied last
+ANNOTATION_FLAVOR: Final = f"{GROUP}/flavor"  # on the StatefulSet: the one applied last
 ANNOTATION_EPOCH: Final = f"{GROUP}/epoch"  # on the -rw slice
 ENDPOINTSLICE_MANAGED_BY: Final = GROUP
 

@@ -166,9 +166,9 @@ class Catalogue:
 class World:
     """One instance with everything around it, at one moment.
 
-    `children` is keyed by (kind, name). `secrets` says of binding Secrets whether they exist; a
-    name that is not in it was never looked at. Only those of users that are on the engine and not
-    in status.bindingSecrets need to be looked at; writing one for EnsureUser is to be noted.
+    `children` is keyed by (kind, name). `ensured_users` has `name@host` of the EnsureUser calls
+    that succeeded for this very instance since the operator started: only then does status name
+    their Secrets; one too few costs a call that changes nothing.
     `operations` are those that name this instance, oldest first.
     """
 
@@ -188,5 +188,5 @@ class World:
     operations: tuple[Operation, ...] = ()
     namespace_terminating: bool = False
     failure: ActFailure | None = None  # None: the latest plan was carried out
-    secrets: Mapping[str, bool] = field(default_factory=dict)
+    ensured_users: frozenset[str] = frozenset()
     operator_namespace: str = ""  # where the agents' callers run; "": cannot tell
