@@ -1,0 +1,52 @@
+"""ServiceAccount, Role and RoleBinding of an agent: its group's slice by name, nothing else."""
+
+from coffer_common import naming
+from coffer_operator.build.identity import Identity, Object
+
+
+def service_account(identity: Identity) -> Object:
+    """The account of the pod; its token is mounted into the agent alone."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": identity.metadata(identity.account),
+        "automountServiceAccountToken": False,
+    }
+
+
+def role(identity: Identity) -> Object:
+    """Reading and writing the one slice of the group."""
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": identity.metadata(identity.account),
+        "rules": [
+            {
+                "apiGroups": ["discovery.k8s.io"],
+                "resources": ["endpointslices"],
+                "resourceNames": [naming.read_write_slice(identity.group)],
+                "verbs": ["get", "patch"],
+            }
+        ],
+    }
+
+
+def role_binding(identity: Identity) -> Object:
+    """Gives the Role to the account."""
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": identity.metadata(identity.account),
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "Role",
+            "name": identity.account,
+        },
+        "subjects": [
+            {
+                "kind": "ServiceAccount",
+                "name": identity.account,
+                "namespace": identity.namespace,
+            }
+        ],
+    }
