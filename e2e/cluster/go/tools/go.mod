@@ -1,0 +1,3 @@
+module coffer.dev/cluster/tools
+
+go 1.26.0

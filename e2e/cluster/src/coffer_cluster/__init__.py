@@ -1,0 +1,1 @@
+"""The embedded cluster: a real Kubernetes on one machine, as root, without a container engine."""

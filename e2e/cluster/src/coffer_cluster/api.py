@@ -1,0 +1,86 @@
+"""A small client of the cluster's own API server: JSON over TLS with the admin's certificate.
+
+It goes straight to the address, whatever proxies the environment names, and does one request per
+connection. kubectl is for everything that needs more.
+"""
+
+import http.client
+import json
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from coffer_cluster.addresses import API_PORT
+from coffer_cluster.layout import Layout
+
+TIMEOUT_S = 5
+
+
+class ApiError(Exception):
+    """The API server refused, or could not be reached (status 0)."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"{status} {message}" if status else message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Api:
+    """Requests to one address of the cluster's API server."""
+
+    layout: Layout
+    host: str
+    port: int = API_PORT
+
+    @classmethod
+    def direct(cls, layout: Layout) -> "Api":
+        return cls(layout, str(layout.plan.control_plane))
+
+    @classmethod
+    def through_service(cls, layout: Layout) -> "Api":
+        """By the ClusterIP, which works only where kube-proxy and the routes do."""
+        return cls(layout, str(layout.plan.api_service), 443)
+
+    def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """The answer's JSON, or its text where it is none."""
+        connection = http.client.HTTPSConnection(
+            self.host, self.port, timeout=TIMEOUT_S, context=self._context()
+        )
+        content = None if body is None else json.dumps(body)
+        try:
+            connection.request(method, path, content, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            text = response.read().decode()
+        except (OSError, http.client.HTTPException) as error:
+            raise ApiError(0, f"{method} {path}: {error}") from None
+        finally:
+            connection.close()
+        if response.status >= http.HTTPStatus.BAD_REQUEST:
+            raise ApiError(response.status, f"{method} {path}: {text[:300]}")
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+
+    def _context(self) -> ssl.SSLContext:
+        pki = self.layout.pki
+        context = ssl.create_default_context(cafile=str(pki.authority))
+        context.load_cert_chain(pki.certificate("admin"), pki.key("admin"))
+        return context
+
+    def get(self, path: str) -> Any:
+        return self.request("GET", path)
+
+    def find(self, path: str) -> Any | None:
+        """Like get, but None for what is not there, or while nobody answers."""
+        try:
+            return self.get(path)
+        except ApiError as error:
+            if error.status in {0, 401, 403, 404, 429, 500, 503}:
+                return None
+            raise
+
+    @property
+    def ready(self) -> bool:
+        return self.find("/readyz") is not None
