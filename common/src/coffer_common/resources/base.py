@@ -11,9 +11,19 @@ DATE_TIME: Final[JsonDict] = {"format": "date-time"}  # RFC 3339, checked by the
 MAX_OBJECT_NAME: Final = 253  # of Kubernetes
 
 
-def cel(*rules: tuple[str, str]) -> JsonDict:
-    """Pairs of CEL rule and message, in the form of `Field(json_schema_extra=…)`."""
-    return {"x-kubernetes-validations": [{"rule": rule, "message": text} for rule, text in rules]}
+def cel(*rules: tuple[str, str] | tuple[str, str, str]) -> JsonDict:
+    """CEL rules, each with its message, in the form of `Field(json_schema_extra=…)`.
+
+    A third text is the CEL expression of what is at fault; the message then ends with it.
+    """
+    return {"x-kubernetes-validations": [_rule(*rule) for rule in rules]}
+
+
+def _rule(rule: str, message: str, culprit: str = "") -> JsonDict:
+    result: JsonDict = {"rule": rule, "message": message}
+    if culprit:
+        result["messageExpression"] = f"'{message}: ' + {culprit}"
+    return result
 
 
 def immutable(field: str) -> JsonDict:

@@ -28,15 +28,22 @@ NAME_RULE: Final = {
 MAX_DATABASES: Final = 64  # what the cost limit of CEL allows the rules below
 MAX_USERS: Final = 64
 
-_UNIQUE_USERS: Final = (
-    "!has(self.users) || self.users.all(u, self.users.exists_one(v, v.name == u.name && "
-    "(has(v.host) ? v.host : '%') == (has(u.host) ? u.host : '%')))",
-    "spec.users must not name the same user and host twice",
+_SAME_USER: Final = (
+    "v.name == u.name && (has(v.host) ? v.host : '%') == (has(u.host) ? u.host : '%')"
 )
-_KNOWN_DATABASES: Final = (
-    "!has(self.users) || self.users.all(u, !has(u.databases) || u.databases.all(d, "
-    "has(self.databases) && self.databases.exists(e, e.name == d)))",
-    "spec.users[].databases may only name databases of spec.databases",
+_NAMES: Final = "[has(self.databases) ? self.databases.map(e, e.name) : []]"  # binds `names`
+_USER_RULES: Final = cel(
+    (
+        f"!has(self.users) || self.users.all(u, self.users.exists_one(v, {_SAME_USER}))",
+        "spec.users must not name the same user and host twice",
+    ),
+    (
+        f"!has(self.users) || {_NAMES}.all(names, self.users.all(u, !has(u.databases) || "
+        "u.databases.all(d, d in names)))",
+        "spec.users[].databases may only name databases of spec.databases",
+        f"{_NAMES}.map(names, self.users.filter(u, has(u.databases) && "
+        "!u.databases.all(d, d in names))[0].databases.filter(d, !(d in names))[0])[0]",
+    ),
 )
 
 
@@ -202,7 +209,7 @@ class DeletionPolicy(StrEnum):
 class InstanceSpec(Resource):
     """What a user asks of a database instance."""
 
-    model_config = ConfigDict(json_schema_extra=cel(_UNIQUE_USERS, _KNOWN_DATABASES))
+    model_config = ConfigDict(json_schema_extra=_USER_RULES)
 
     datastore: Annotated[DatastoreRef, Field(description="Which engine and version.")]
     flavor: Annotated[
