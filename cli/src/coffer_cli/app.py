@@ -1,0 +1,115 @@
+"""What every command shares: the global options, and the API that they lead to."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
+
+import click
+
+from coffer_cli.api import INSTANCE, Api
+from coffer_cli.errors import CliError
+from coffer_cli.kubeconfig import Target, load
+from coffer_cli.output import FORMATS
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass
+class App:
+    """The global options, wherever on the command line they stand."""
+
+    namespace: str | None = None
+    context: str | None = None
+    kubeconfig: str | None = None
+
+    @cached_property
+    def target(self) -> Target:
+        """Which cluster, as whom. Raises CliError."""
+        return load(self.kubeconfig, self.context, os.environ)
+
+    @cached_property
+    def api(self) -> Api:
+        return Api(self.target)
+
+    @property
+    def here(self) -> str:
+        """The namespace to act in."""
+        return self.namespace or self.target.namespace
+
+    def kubectl_flags(self) -> list[str]:
+        """The same target for a kubectl that we start."""
+        flags = ["--namespace", self.here]
+        if self.kubeconfig:
+            flags += ["--kubeconfig", self.kubeconfig]
+        if self.context:
+            flags += ["--context", self.context]
+        return flags
+
+
+def _store(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    """An option after the command wins over the same one before it."""
+    app = ctx.ensure_object(App)
+    if value is not None and param.name is not None:
+        setattr(app, param.name, value)
+
+
+def cluster_options(command: F) -> F:
+    """-n, --context and --kubeconfig, as kubectl has them."""
+    for flags, text in (
+        (("--kubeconfig",), "Path to the kubeconfig file."),
+        (("--context",), "Context of the kubeconfig file."),
+        (("-n", "--namespace"), "Namespace; the context's one if not given."),
+    ):
+        option = click.option(*flags, help=text, expose_value=False, callback=_store)
+        command = option(command)
+    return command
+
+
+def output_option(*formats: str, default: str = "table") -> Callable[[F], F]:
+    """-o with these formats (all of them if none are given)."""
+    return click.option(
+        "-o",
+        "--output",
+        "form",
+        type=click.Choice(formats or FORMATS),
+        default=default,
+        show_default=bool(default),
+        help="Output format.",
+    )
+
+
+def wait_options(timeout_s: int) -> Callable[[F], F]:
+    """--wait/--no-wait and --timeout."""
+
+    def decorate(command: F) -> F:
+        command = click.option(
+            "--timeout",
+            "timeout_s",
+            type=click.FloatRange(min=0, min_open=True),
+            default=timeout_s,
+            show_default=True,
+            metavar="SECONDS",
+            help="How long to wait; then exit code 4, and it goes on.",
+        )(command)
+        return click.option(
+            "--wait/--no-wait", default=True, show_default=True, help="Wait until it is done."
+        )(command)
+
+    return decorate
+
+
+def pass_app(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Hand the App to a command as its first argument."""
+    return click.make_pass_decorator(App, ensure=True)(command)
+
+
+def complete_instances(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of instances for shell completion; none where they cannot be had."""
+    app = ctx.find_object(App) or App()
+    try:
+        names = [item["metadata"]["name"] for item in app.api.list(INSTANCE, app.here)]
+    except CliError:
+        return []
+    return [name for name in names if name.startswith(incomplete)]

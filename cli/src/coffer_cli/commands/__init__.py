@@ -1,0 +1,1 @@
+"""One module per command; main imports only the one that is asked for."""

@@ -1,0 +1,80 @@
+"""How kubectl writes things: ages and tables. Pure."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+_GAP: Final = "   "
+_DAY_S: Final = 24 * 3600
+NONE: Final = "<none>"
+UNKNOWN: Final = "<unknown>"
+
+
+def age(since: str | None, now: datetime) -> str:
+    """Time since an RFC 3339 moment, as kubectl's AGE column; clocks that disagree count as 0s."""
+    if not since:
+        return UNKNOWN
+    try:
+        moment = datetime.fromisoformat(since)
+    except ValueError:
+        return UNKNOWN
+    return duration(max(0, int((now - moment).total_seconds())))
+
+
+def duration(seconds: int) -> str:
+    """Two figures at most, less precise the longer: 45s, 3m5s, 12m, 5h10m, 2d, 1y20d.
+
+    The thresholds are those of k8s.io/apimachinery/pkg/util/duration.HumanDuration.
+    """
+    if seconds < 120:
+        return f"{seconds}s"
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // _DAY_S
+    years = days // 365
+    for below, large, small in (
+        (minutes < 10, f"{minutes}m", f"{seconds % 60}s"),
+        (minutes < 180, f"{minutes}m", ""),
+        (hours < 8, f"{hours}h", f"{minutes % 60}m"),
+        (hours < 48, f"{hours}h", ""),
+        (hours < 192, f"{days}d", f"{hours % 24}h"),
+        (years < 2, f"{days}d", ""),
+        (years < 8, f"{years}y", f"{days % 365}d"),
+    ):
+        if below:
+            return large if small.startswith("0") else large + small
+    return f"{years}y"
+
+
+def table(
+    headers: Sequence[str], rows: Sequence[Sequence[str]], *, show_headers: bool = True
+) -> str:
+    """Columns three spaces apart, upper-case headers, no boxes, no blanks at the ends of lines."""
+    cells = [[header.upper() for header in headers]] if show_headers else []
+    cells += [[_cell(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(
+        _GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    )
+
+
+def fields(pairs: Sequence[tuple[str, str]], indent: str = "") -> str:
+    """`Name:  value` lines as kubectl describe writes them, the values in one column."""
+    width = max((len(name) for name, _ in pairs), default=0) + 1
+    return "\n".join(
+        f"{indent}{name + ':':<{width}}  {_cell(value)}".rstrip() for name, value in pairs
+    )
+
+
+def size(size_bytes: int) -> str:
+    """Bytes as a person reads them: 512B, 1.5KiB, 12GiB."""
+    value = float(size_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1024 or unit == "TiB":
+            break
+        value /= 1024
+    return f"{value:.0f}{unit}" if value >= 10 or unit == "B" else f"{value:.1f}{unit}"
+
+
+def _cell(text: str) -> str:
+    """One line, and nothing in it that a terminal would obey: messages may quote a tenant."""
+    return "".join(c if c.isprintable() else " " for c in text)
