@@ -288,6 +288,9 @@ class BindingSecret(Resource):
     user: Annotated[str, Field(description="Name of the user.")]
     host: Annotated[str, Field(description="Where the user may connect from.")]
     name: Annotated[str, Field(description="Name of the Secret.")]
+    revision: Annotated[
+        str | None, Field(description="Of the user's grants and password, as they were set.")
+    ] = None
 
 
 class ResolvedDatastore(Resource):

@@ -109,6 +109,12 @@ class EnsureUser:
     labels: Mapping[str, str]
     owner_reference: Mapping[str, Any]
     password_secret: tuple[str, str] | None = None
+    revision: str = ""  # of what the spec gives the user; another one is another call
+
+    @property
+    def key(self) -> str:
+        """What World.ensured_users has of a call that succeeded."""
+        return f"{self.name}@{self.host}/{self.revision}"
 
 
 Call = EngineCall | EnsureDatabase | EnsureUser

@@ -166,9 +166,9 @@ class Catalogue:
 class World:
     """One instance with everything around it, at one moment.
 
-    `children` is keyed by (kind, name). `ensured_users` has `name@host` of the EnsureUser calls
-    that succeeded for this very instance since the operator started: only then does status name
-    their Secrets; one too few costs a call that changes nothing.
+    `children` is keyed by (kind, name). `ensured_users` has the keys of the EnsureUser calls that
+    succeeded for this very instance since the operator started: only then does status name their
+    Secrets; one too few costs a call that changes nothing.
     `operations` are those that name this instance, oldest first.
     """
 
