@@ -6,12 +6,19 @@ of the tests implements it in memory. Nothing here decides what to write.
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from coffer_common.errors import Permanent, Transient
 from coffer_common.naming import GROUP, VERSION
 
 Object = dict[str, Any]  # a Kubernetes object as JSON gives it
+
+
+class Key(NamedTuple):
+    """An object of a known kind; the namespace of a cluster-wide one is empty."""
+
+    namespace: str
+    name: str
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,7 @@ VALIDATING_WEBHOOK: Final = Kind(
     False,
 )
 
+NAMESPACE_TERMINATING: Final = "NamespaceTerminating"  # cause of a ForbiddenError
 ABSENT: Final = "1"  # a resourceVersion that no object has: see KubeApi.apply
 
 CHILD_KINDS: Final[tuple[Kind, ...]] = (
@@ -96,7 +104,14 @@ class ConflictError(Transient):
 
 
 class ForbiddenError(Permanent):
-    """401 or 403: not ours to do; more permissions are needed, not more attempts."""
+    """401 or 403: not ours to do; more permissions are needed, not more attempts.
+
+    `cause` is the reason of the answer's first cause, such as NAMESPACE_TERMINATING.
+    """
+
+    def __init__(self, message: str, *, cause: str = "") -> None:
+        super().__init__(message)
+        self.cause = cause
 
 
 class InvalidError(Permanent):
