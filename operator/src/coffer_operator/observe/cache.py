@@ -1,0 +1,203 @@
+"""Everything the process knows of the cluster, in stores by kind, and whom a change concerns.
+
+Owns the stores and what `act` reports back: answers to its own writes (they come before their
+events), objects of others under our names, failures. Never does input or output.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
+
+from coffer_common import naming
+from coffer_common.resources.catalogue import DatastoreVersion, Flavor
+from coffer_common.resources.instance import DatabaseInstance
+from coffer_common.resources.operation import Operation
+from coffer_operator.kube.api import (
+    CHILD_KINDS,
+    DATASTORE_VERSION,
+    ENDPOINT_SLICE,
+    FLAVOR,
+    INSTANCE,
+    OPERATION,
+    POD,
+    STORAGE_CLASS,
+    Key,
+    Kind,
+)
+from coffer_operator.observe import project
+from coffer_operator.observe.store import Store, ref_of
+from coffer_operator.plan.world import ActFailure, CertificateFact, PodFact, StorageClassFact
+
+FOREIGN_FOR_S: Final = 60.0  # how long an object of another is believed to be there still
+
+_OWN: Final = f"{naming.LABEL_MANAGED_BY}={naming.MANAGED_BY}"
+# Kubernetes' own controller copies a Service's labels to the slices it makes for it
+_OWN_SLICE: Final = (
+    f"{_OWN},endpointslice.kubernetes.io/managed-by={naming.ENDPOINTSLICE_MANAGED_BY}"
+)
+
+
+def selector(kind: Kind) -> str:
+    """The label selector of the informer of a kind."""
+    if kind == ENDPOINT_SLICE:
+        return _OWN_SLICE
+    return _OWN if kind in CHILD_KINDS else ""
+
+
+@dataclass
+class Memory:
+    """What is known of one instance beside the stores."""
+
+    uid: str = ""
+    confirmed_at: float = float("-inf")  # loop time when the API server last showed the instance
+    certificate_known: bool = False
+    certificate_read_at: float = 0.0  # loop time
+    certificate: CertificateFact | None = None
+    certificate_secret: project.Seen | None = None
+    ensured_users: set[str] = field(default_factory=set)  # `name@host`
+    foreign: dict[tuple[str, str], tuple[project.Seen, float]] = field(default_factory=dict)
+    failure: ActFailure | None = None
+    namespace_terminating: bool = False
+    # by kind and name: digests of what was wanted and of what came of it, where they differ
+    settled: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+
+
+class Cache:
+    """The stores of all kinds, and the memory of each instance.
+
+    `wake` is called with every instance that a change may concern; `pod_changed` with an
+    instance and its pod (None: it is gone). `clock` gives loop time.
+    """
+
+    def __init__(
+        self,
+        *,
+        wake: Callable[[Key], None],
+        pod_changed: Callable[[Key, PodFact | None], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._wake = wake
+        self._pod_changed = pod_changed
+        self._clock = clock
+        self._memories: dict[Key, Memory] = {}
+        self.instances: Store[DatabaseInstance | None] = Store(_instance, self._instance_changed)
+        self.operations: Store[Operation | None] = Store(_operation, self._owned_changed)
+        self.versions: Store[DatastoreVersion | None] = Store(_version, self._version_changed)
+        self.flavors: Store[Flavor | None] = Store(_flavor, self._flavor_changed)
+        self.storage_classes: Store[StorageClassFact] = Store(_storage_class, self._class_changed)
+        self.children: dict[str, Store[project.Seen]] = {
+            kind.kind: Store(
+                partial(project.child, kind.kind),
+                self._pod_seen if kind == POD else self._owned_changed,
+            )
+            for kind in CHILD_KINDS
+        }
+
+    def store(self, kind: Kind) -> Store[Any]:
+        """The store of a watched kind."""
+        own: Mapping[str, Store[Any]] = {
+            INSTANCE.kind: self.instances,
+            OPERATION.kind: self.operations,
+            DATASTORE_VERSION.kind: self.versions,
+            FLAVOR.kind: self.flavors,
+            STORAGE_CLASS.kind: self.storage_classes,
+        }
+        return own[kind.kind] if kind.kind in own else self.children[kind.kind]
+
+    def memory(self, key: Key) -> Memory:
+        return self._memories.setdefault(key, Memory())
+
+    def memory_of(self, key: Key, uid: str) -> Memory:
+        """The memory of this very instance; what is known of an older one is forgotten."""
+        memory = self.memory(key)
+        if memory.uid not in ("", uid):
+            memory = self._memories[key] = Memory(confirmed_at=memory.confirmed_at)
+        memory.uid = uid
+        return memory
+
+    def forget(self, key: Key) -> None:
+        self._memories.pop(key, None)
+
+    def confirm(self, key: Key) -> None:
+        """The API server has just shown the instance as it is in the store."""
+        self.memory(key).confirmed_at = self._clock()
+
+    def confirmed_s_ago(self, key: Key) -> float:
+        """Seconds since the API server last showed the instance."""
+        return self._clock() - self.memory(key).confirmed_at
+
+    def instance(self, key: Key) -> DatabaseInstance | None:
+        return self.instances.get(key.namespace, key.name)
+
+    def foreign(self, key: Key) -> Mapping[tuple[str, str], project.Seen]:
+        """Objects of others under names that the instance needs, as long as that is believed."""
+        found = self.memory(key).foreign
+        since = self._clock() - FOREIGN_FOR_S
+        for name in [name for name, (_, seen_at) in found.items() if seen_at < since]:
+            del found[name]
+        return {name: seen for name, (seen, _) in found.items()}
+
+    def found_foreign(self, key: Key, kind: str, obj: Mapping[str, Any]) -> None:
+        """An object that is not the instance's bears a name that it needs."""
+        seen, _ = project.child(kind, obj)
+        self.memory(key).foreign[kind, seen.child.name] = (seen, self._clock())
+
+    # --- whom a change concerns ------------------------------------------------------------------
+    def _instance_changed(self, key: Key | None, _: object) -> None:
+        if key is not None:
+            self.confirm(key)
+            self._wake(key)
+
+    def _owned_changed(self, key: Key | None, _: object) -> None:
+        if key is not None:
+            self._wake(key)
+
+    def _pod_seen(self, key: Key | None, _: object) -> None:
+        if key is not None:
+            self._pod_changed(key, self.pod(key))
+            self._wake(key)
+
+    def pod(self, key: Key) -> PodFact | None:
+        """The instance's pod; a pod that bears its label under another name is none of it."""
+        seen = self.children[POD.kind].of(key).get(naming.pod(key.name))
+        return seen.fact if seen and isinstance(seen.fact, PodFact) else None
+
+    def _version_changed(self, _: object, version: DatastoreVersion | None) -> None:
+        if version is not None:
+            self._wake_where(lambda i: i.spec.datastore.type == version.spec.datastore)
+
+    def _flavor_changed(self, _: object, flavor: Flavor | None) -> None:
+        if flavor is not None:
+            self._wake_where(lambda i: i.spec.flavor == flavor.metadata.name)
+
+    def _class_changed(self, _: object, found: StorageClassFact) -> None:
+        self._wake_where(lambda i: i.spec.volume.storage_class_name in (None, found.name))
+
+    def _wake_where(self, concerned: Callable[[DatabaseInstance], bool]) -> None:
+        for ref, instance in self.instances.items():
+            if instance is not None and concerned(instance):
+                self._wake(ref)
+
+
+def _instance(obj: project.Json) -> tuple[DatabaseInstance | None, Key]:
+    return project.resource(DatabaseInstance, obj), ref_of(obj)
+
+
+def _operation(obj: project.Json) -> tuple[Operation | None, Key | None]:
+    found = project.resource(Operation, obj)
+    if found is None:
+        return None, None
+    return found, Key(ref_of(obj).namespace, found.spec.instance_ref.name)
+
+
+def _version(obj: project.Json) -> tuple[DatastoreVersion | None, None]:
+    return project.resource(DatastoreVersion, obj), None
+
+
+def _flavor(obj: project.Json) -> tuple[Flavor | None, None]:
+    return project.resource(Flavor, obj), None
+
+
+def _storage_class(obj: project.Json) -> tuple[StorageClassFact, None]:
+    return project.storage_class(obj), None

@@ -1,0 +1,147 @@
+"""The cache of one kind: projections by namespace and name, indexed by instance.
+
+Owns what the process believes of the cluster. Fed by an informer (or by kopf) and by the answers
+to our own writes, which come earlier than their events. Never does input or output.
+
+resourceVersions are compared as numbers, which Kubernetes guarantees of every conforming server
+since 1.35 and etcd has always given.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from coffer_operator.kube.api import Key
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry(Generic[T]):
+    """One object: its projection, whose it is, and how new."""
+
+    item: T
+    owner: Key | None
+    version: int
+
+
+Project = Callable[[Mapping[str, Any]], tuple[T, Key | None]]
+OnChange = Callable[[Key | None, T], None]
+
+
+def version_of(obj: Mapping[str, Any]) -> int:
+    """The resourceVersion as a number; 0 where there is none."""
+    text = str(obj.get("metadata", {}).get("resourceVersion", ""))
+    return int(text) if text.isdecimal() else 0
+
+
+def ref_of(obj: Mapping[str, Any]) -> Key:
+    metadata = obj["metadata"]
+    return Key(metadata.get("namespace", ""), metadata["name"])
+
+
+class Store(Generic[T]):
+    """Projections of all objects of a kind.
+
+    `project` gives an object's projection and the instance it belongs to. `on_change` is called
+    with that instance whenever the projection became another one, appeared or vanished, except
+    by our own writes, whose effect the writer knows.
+    """
+
+    def __init__(self, project: Project[T], on_change: OnChange[T] | None = None) -> None:
+        self._project = project
+        self._on_change = on_change
+        self._entries: dict[Key, Entry[T]] = {}
+        self._by_owner: dict[Key, dict[str, T]] = {}
+        self._stream_version = 0  # the stream has told everything up to here
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, namespace: str, name: str) -> T | None:
+        entry = self._entries.get(Key(namespace, name))
+        return entry.item if entry else None
+
+    def of(self, owner: Key) -> Mapping[str, T]:
+        """The objects of an instance, by name."""
+        return self._by_owner.get(owner, {})
+
+    def items(self) -> Iterable[tuple[Key, T]]:
+        return [(ref, entry.item) for ref, entry in self._entries.items()]
+
+    def saw(self, obj: Mapping[str, Any]) -> None:
+        """The stream told of an object that was added or changed."""
+        self._stream_version = max(self._stream_version, version_of(obj))
+        self._put(obj, quiet=False)
+
+    def saw_deletion(self, obj: Mapping[str, Any]) -> None:
+        """The stream told of a deletion; one of an older object than ours does not count."""
+        version = version_of(obj)
+        self._stream_version = max(self._stream_version, version)
+        ref = ref_of(obj)
+        entry = self._entries.get(ref)
+        if entry is not None and entry.version <= version:
+            self._drop(ref)
+
+    def saw_version(self, version: int) -> None:
+        """A bookmark."""
+        self._stream_version = max(self._stream_version, version)
+
+    def replace(self, seen: Mapping[Key, int], version: int) -> None:
+        """After a whole list, whose items were given to `saw`: what it lacks is gone.
+
+        Except what we wrote after the list was taken.
+        """
+        gone = [
+            ref
+            for ref, entry in self._entries.items()
+            if ref not in seen and entry.version <= version
+        ]
+        for ref in gone:
+            self._drop(ref)
+        self.saw_version(version)
+
+    def wrote(self, obj: Mapping[str, Any]) -> None:
+        """The answer to a write of ours. Nothing is told to `on_change`.
+
+        An answer that is late counts nothing: the stream was further already, and if the object
+        is not here then it was deleted since.
+        """
+        if version_of(obj) > self._stream_version or ref_of(obj) in self._entries:
+            self._put(obj, quiet=True)
+
+    def wrote_deletion(self, namespace: str, name: str) -> None:
+        """The API server said that the object does not exist."""
+        self._drop(Key(namespace, name))
+
+    def _put(self, obj: Mapping[str, Any], *, quiet: bool) -> None:
+        ref = ref_of(obj)
+        version = version_of(obj)
+        old = self._entries.get(ref)
+        if old is not None and 0 < version <= old.version:
+            return
+        item, owner = self._project(obj)
+        if old is not None and old.owner != owner:
+            self._unindex(ref, old)
+        self._entries[ref] = Entry(item, owner, version)
+        if owner is not None:
+            self._by_owner.setdefault(owner, {})[ref.name] = item
+        if not quiet and self._on_change is not None:
+            if old is not None and old.owner not in (None, owner):
+                self._on_change(old.owner, old.item)
+            if old is None or old.item != item or old.owner != owner:
+                self._on_change(owner, item)
+
+    def _drop(self, ref: Key) -> None:
+        entry = self._entries.pop(ref, None)
+        if entry is not None:
+            self._unindex(ref, entry)
+            if self._on_change is not None:
+                self._on_change(entry.owner, entry.item)
+
+    def _unindex(self, ref: Key, entry: Entry[T]) -> None:
+        if entry.owner is not None:
+            names = self._by_owner.get(entry.owner, {})
+            names.pop(ref.name, None)
+            if not names:
+                self._by_owner.pop(entry.owner, None)

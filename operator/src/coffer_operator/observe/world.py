@@ -1,0 +1,199 @@
+"""Assembles the World of one instance from the caches.
+
+Reads the API server for Secrets alone, by name, and only for those it has not looked at. Decides
+nothing.
+"""
+
+import asyncio
+import base64
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Final, Protocol
+
+from coffer_common import naming
+from coffer_common.resources.instance import DatabaseInstance
+from coffer_operator.kube.api import (
+    ENDPOINT_SLICE,
+    INSTANCE,
+    PVC,
+    SECRET,
+    STATEFUL_SET,
+    Key,
+    KubeApi,
+    NotFoundError,
+    Object,
+)
+from coffer_operator.observe import project
+from coffer_operator.observe.agents import Agents
+from coffer_operator.observe.cache import Cache, Memory
+from coffer_operator.observe.project import Seen
+from coffer_operator.plan.world import (
+    AgentFact,
+    Catalogue,
+    CertificateFact,
+    SliceFact,
+    StatefulSetFact,
+    VolumeFact,
+    World,
+)
+
+CERTIFICATE_FOR_S: Final = 120.0  # how long its Secret is believed to be there
+
+
+class CertificateReader(Protocol):
+    """What is to be known of certificates to see them; the issuer implements it."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the installation's CA."""
+        ...
+
+    def read(self, certificate: bytes, authority: bytes) -> CertificateFact | None:
+        """The fact behind tls.crt and ca.crt (PEM); None if they are none."""
+        ...
+
+
+class Observer:
+    """Makes Worlds."""
+
+    def __init__(
+        self,
+        api: KubeApi,
+        cache: Cache,
+        agents: Agents,
+        certificates: CertificateReader,
+        *,
+        now: Callable[[], datetime],
+        operator_namespace: str,
+    ) -> None:
+        self._api = api
+        self._cache = cache
+        self._agents = agents
+        self._certificates = certificates
+        self._now = now
+        self._operator_namespace = operator_namespace
+
+    async def world(self, key: Key) -> World | None:
+        """The World of an instance; None if there is no such instance (or none we can read).
+
+        Raises the errors of KubeApi, from reading Secrets.
+        """
+        instance = self._cache.instance(key)
+        if instance is None:
+            return None
+        memory = self._cache.memory_of(key, instance.metadata.uid)
+        if not memory.certificate_known or self._may_be_gone(key, memory):
+            await self._look_at_certificate(key, memory)
+        return self._assemble(key, memory, instance, self._agents.fact(key))
+
+    async def confirm(self, key: Key) -> bool:
+        """Read the instance anew; whether it still is as the cache has it.
+
+        A watch can lag, or have missed a deletion. Raises the errors of KubeApi.
+        """
+        seen = self._cache.instance(key)
+        try:
+            found = await self._api.get(INSTANCE, key.namespace, key.name)
+        except NotFoundError:
+            self._cache.instances.wrote_deletion(key.namespace, key.name)
+            return False
+        self._cache.instances.wrote(found)
+        self._cache.confirm(key)
+        version = found["metadata"].get("resourceVersion")
+        return seen is not None and seen.metadata.resource_version == version
+
+    def forget(self, key: Key) -> None:
+        """The instance is gone."""
+        self._cache.forget(key)
+        if self._cache.pod(key) is None:
+            self._agents.forget(key)
+
+    def _may_be_gone(self, key: Key, memory: Memory) -> bool:
+        """Secrets are not watched: while the pod is not ready, it may be for want of this one."""
+        pod = self._cache.pod(key)
+        age_s = asyncio.get_running_loop().time() - memory.certificate_read_at
+        return pod is not None and not pod.ready and age_s > CERTIFICATE_FOR_S
+
+    def wrote_secret(self, key: Key, obj: Object) -> None:
+        """The Secret with the agent's certificate, as it was read or written."""
+        data = obj.get("data") or {}
+        memory = self._cache.memory(key)
+        memory.certificate_known = True
+        memory.certificate_secret = project.child(SECRET.kind, obj)[0]
+        memory.certificate = self._certificates.read(
+            base64.b64decode(data.get("tls.crt", "")), base64.b64decode(data.get("ca.crt", ""))
+        )
+
+    async def _look_at_certificate(self, key: Key, memory: Memory) -> None:
+        memory.certificate_read_at = asyncio.get_running_loop().time()
+        try:
+            found = await self._api.get(SECRET, key.namespace, naming.agent_tls(key.name))
+        except NotFoundError:
+            memory.certificate_known, memory.certificate = True, None
+            memory.certificate_secret = None
+            return
+        if project.is_ours(found, key):
+            self.wrote_secret(key, found)
+        else:
+            self._cache.found_foreign(key, SECRET.kind, found)
+            memory.certificate_known, memory.certificate = True, None
+
+    def _assemble(
+        self, key: Key, memory: Memory, instance: DatabaseInstance, agent: AgentFact | None
+    ) -> World:
+        found = dict(self._children(key))
+        if memory.certificate_secret is not None:
+            found[SECRET.kind, naming.agent_tls(key.name)] = memory.certificate_secret
+        found.update(self._cache.foreign(key))
+        group = instance.status.group or key.name
+        stateful_set = _fact(found, STATEFUL_SET.kind, key.name)
+        volume = _fact(found, PVC.kind, naming.data_volume(key.name))
+        read_write = _fact(found, ENDPOINT_SLICE.kind, naming.read_write_slice(group))
+        return World(
+            now=self._now(),
+            instance=instance,
+            catalogue=self._catalogue(),
+            children={name: seen.child for name, seen in found.items()},
+            stateful_set=stateful_set if isinstance(stateful_set, StatefulSetFact) else None,
+            pod=self._cache.pod(key),
+            volume=volume if isinstance(volume, VolumeFact) else None,
+            read_write=read_write if isinstance(read_write, SliceFact) else None,
+            agent=agent,
+            certificate=memory.certificate,
+            certificate_known=memory.certificate_known,
+            ca_fingerprint=self._certificates.fingerprint,
+            operations=tuple(
+                sorted(
+                    (o for o in self._cache.operations.of(key).values() if o is not None),
+                    key=lambda o: (o.metadata.creation_timestamp or "", o.metadata.name),
+                )
+            ),
+            namespace_terminating=memory.namespace_terminating,
+            failure=memory.failure,
+            ensured_users=frozenset(memory.ensured_users),
+            operator_namespace=self._operator_namespace,
+        )
+
+    def _children(self, key: Key) -> Iterator[tuple[tuple[str, str], Seen]]:
+        for kind, store in self._cache.children.items():
+            for name, seen in store.of(key).items():
+                yield (kind, name), seen
+
+    def _catalogue(self) -> Catalogue:
+        """Unreadable entries are left out: they can be used no more than absent ones."""
+        return Catalogue(
+            datastore_versions={r.name: v for r, v in self._cache.versions.items() if v},
+            flavors={r.name: f for r, f in self._cache.flavors.items() if f},
+            storage_classes={r.name: c for r, c in self._cache.storage_classes.items()},
+        )
+
+
+def _fact(found: Mapping[tuple[str, str], Seen], kind: str, name: str) -> object:
+    """The fact of a child; one that is not ours says so."""
+    seen: Seen | None = found.get((kind, name))
+    if seen is None:
+        return None
+    if isinstance(seen.fact, VolumeFact):
+        return replace(seen.fact, ours=seen.child.ours)
+    return seen.fact
