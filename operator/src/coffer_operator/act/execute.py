@@ -1,0 +1,290 @@
+"""Carries out a plan, in its order; what is as wanted already causes no request.
+
+Owns the writes to the API server for one instance. Decides nothing: a step that fails ends the
+plan, and the next one starts from what is there then.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from typing import Any, Protocol
+
+from coffer_common import naming
+from coffer_common.errors import CofferError, Transient
+from coffer_common.resources.base import Metadata, Resource
+from coffer_operator.act.calls import Caller, call_name, name_taken
+from coffer_operator.act.events import event
+from coffer_operator.act.failure import StepError
+from coffer_operator.act.journal import Journal
+from coffer_operator.act.status import merge_patch
+from coffer_operator.build.digest import digest, live_digest
+from coffer_operator.kube.api import (
+    ABSENT,
+    BY_NAME,
+    ENDPOINT_SLICE,
+    EVENT,
+    INSTANCE,
+    OPERATION,
+    SECRET,
+    STATEFUL_SET,
+    ConflictError,
+    Key,
+    Kind,
+    KubeApi,
+    NotFoundError,
+    Object,
+)
+from coffer_operator.plan.model import (
+    Annotate,
+    Apply,
+    Delete,
+    EmptySlice,
+    EventNote,
+    FillSlice,
+    OperationStatusPatch,
+    Plan,
+)
+from coffer_operator.plan.world import World
+
+
+class Issuer(Protocol):
+    """Makes the certificates of agents."""
+
+    def secret(self, world: World) -> Object:
+        """The Secret with a new certificate for the agent of the World's instance."""
+        ...
+
+
+class Executor:
+    """Carries out the plans of all instances."""
+
+    def __init__(
+        self,
+        api: KubeApi,
+        caller: Caller,
+        issuer: Issuer,
+        journal: Journal,
+        *,
+        now: Callable[[], datetime],
+        may_write: Callable[[], bool],
+    ) -> None:
+        """`may_write` is asked before every step: false ends the plan."""
+        self._api = api
+        self._caller = caller
+        self._issuer = issuer
+        self._journal = journal
+        self._now = now
+        self._may_write = may_write
+
+    def needed(self, key: Key, world: World, plan: Plan) -> Plan:
+        """The plan without the applies that would change nothing."""
+        return replace(
+            plan, apply=tuple(a for a in plan.apply if not self._is_there(key, world, a))
+        )
+
+    async def act(self, key: Key, world: World, plan: Plan) -> None:
+        """Everything but the reports, given what `needed` left. Raises StepError."""
+        for deletion in plan.deletes:
+            step = f"delete {deletion.kind} {deletion.name}"
+            await self._step(step, partial(self._delete, key, deletion))
+        if plan.certificate is not None:
+            secret = self._issuer.secret(world)
+            await self._step("certificate", partial(self._apply, key, world, SECRET, secret))
+        # a StatefulSet starts work that needs all the others
+        first = [a for a in plan.apply if a.obj["kind"] != STATEFUL_SET.kind]
+        last = [a for a in plan.apply if a.obj["kind"] == STATEFUL_SET.kind]
+        for batch in (first, last):
+            await _all(self._apply_step(key, world, wanted) for wanted in batch)
+        for note in plan.annotate:
+            await self._step(
+                f"annotate {note.kind} {note.name}", partial(self._annotate, key, note)
+            )
+        for change in plan.slices:
+            await self._step(f"endpoints {change.name}", partial(self._write_slice, key, change))
+        for call in plan.calls:
+            await self._step(call_name(call), partial(self._caller.carry_out, key, world.pod, call))
+
+    async def report(self, key: Key, world: World, plan: Plan, *, acted: bool) -> None:
+        """Status, Operations and Events. `acted`: everything before was carried out.
+
+        Raises StepError.
+        """
+        if plan.status is not None:
+            await self._step("status", partial(self._write_status, key, world, plan.status))
+        for patch in plan.operations:
+            if acted or not patch.after_calls:
+                await self._step(
+                    f"Operation {patch.name}", partial(self._write_operation, key, world, patch)
+                )
+        for note in plan.events:
+            await self._step("event", partial(self._announce, world, note))
+        for name in plan.expired_operations:
+            await self._step(f"delete Operation {name}", partial(self._expire, key, world, name))
+
+    async def _step(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Give what a step raises the step's name."""
+        try:
+            if not self._may_write():
+                raise Transient("this operator is not the active one now")
+            await work()
+        except CofferError as error:
+            raise StepError(name, error) from error
+
+    # --- objects ---------------------------------------------------------------------------------
+    def _is_there(self, key: Key, world: World, apply: Apply) -> bool:
+        kind, name = apply.obj["kind"], apply.obj["metadata"]["name"]
+        child = world.children.get((kind, name))
+        if child is None or not child.ours:
+            return False
+        if apply.create_only:
+            return True
+        wanted = digest(apply.obj)
+        return child.digest == wanted or self._journal.is_settled(
+            key, kind, name, wanted, child.digest
+        )
+
+    async def _apply_step(self, key: Key, world: World, apply: Apply) -> None:
+        kind = BY_NAME[apply.obj["kind"]]
+        name = apply.obj["metadata"]["name"]
+        await self._step(
+            f"apply {kind.kind} {name}", partial(self._apply, key, world, kind, apply.obj)
+        )
+
+    async def _apply(self, key: Key, world: World, kind: Kind, wanted: Mapping[str, Any]) -> None:
+        """An object that is not known to be there is only ever created, never taken over."""
+        obj = dict(wanted)
+        name = obj["metadata"]["name"]
+        child = world.children.get((kind.kind, name))
+        known = child is not None and child.ours
+        if not known:
+            obj["metadata"] = {**obj["metadata"], "resourceVersion": ABSENT}
+        try:
+            live = await self._api.apply(kind, obj)
+        except ConflictError:
+            if not known:
+                await self._look_at(key, kind, name)
+            raise
+        self._journal.wrote(key, kind, live)
+        if live_digest(live, naming.FIELD_MANAGER) != digest(wanted):
+            self._journal.settle(key, kind.kind, wanted, live)
+
+    async def _look_at(self, key: Key, kind: Kind, name: str) -> None:
+        """Something bears a name that we need: ours after all, or another's."""
+        try:
+            found = await self._api.get(kind, key.namespace, name)
+        except NotFoundError:
+            return
+        if not self._journal.is_ours(key, found):
+            self._journal.found_foreign(key, kind, found)
+            raise name_taken(kind.kind, name)
+        self._journal.wrote(key, kind, found)
+
+    async def _delete(self, key: Key, deletion: Delete) -> None:
+        await self._api.delete(
+            BY_NAME[deletion.kind],
+            key.namespace,
+            deletion.name,
+            uid=deletion.uid,
+            grace_period_s=deletion.grace_period_s,
+        )
+
+    async def _annotate(self, key: Key, note: Annotate) -> None:
+        metadata: dict[str, Any] = {"uid": note.uid, "annotations": dict(note.annotations)}
+        if note.labels:
+            metadata["labels"] = dict(note.labels)
+        if note.owner_references is not None:
+            metadata["ownerReferences"] = [dict(r) for r in note.owner_references]
+        kind = BY_NAME[note.kind]
+        live = await self._api.patch(kind, key.namespace, note.name, {"metadata": metadata})
+        self._journal.wrote(key, kind, live)
+
+    async def _write_slice(self, key: Key, change: EmptySlice | FillSlice) -> None:
+        patch: dict[str, Any] = {
+            "metadata": {"resourceVersion": change.resource_version},
+            "endpoints": [],
+        }
+        if isinstance(change, FillSlice):
+            patch["endpoints"] = [_endpoint(key, change)]
+            patch["ports"] = [{"port": change.port, "protocol": "TCP"}]
+        live = await self._api.patch(ENDPOINT_SLICE, key.namespace, change.name, patch)
+        self._journal.wrote(key, ENDPOINT_SLICE, live)
+
+    # --- reports ---------------------------------------------------------------------------------
+    async def _write_status(self, key: Key, world: World, wanted: Mapping[str, Any]) -> None:
+        await self._patch_status(
+            key, INSTANCE, world.instance.metadata, world.instance.status, wanted
+        )
+
+    async def _write_operation(self, key: Key, world: World, patch: OperationStatusPatch) -> None:
+        for operation in world.operations:
+            if operation.metadata.name == patch.name:
+                await self._patch_status(
+                    key, OPERATION, operation.metadata, operation.status, patch.status
+                )
+
+    async def _patch_status(
+        self,
+        key: Key,
+        kind: Kind,
+        metadata: Metadata,
+        present: Resource,
+        wanted: Mapping[str, Any],
+    ) -> None:
+        """Only on the very version that the decision was taken from."""
+        seen = present.model_dump(mode="json", by_alias=True, exclude_none=True)
+        difference = merge_patch(seen, wanted)
+        if difference is None:
+            return
+        patch = {
+            "metadata": {"resourceVersion": metadata.resource_version},
+            "status": difference,
+        }
+        try:
+            live = await self._api.patch(
+                kind, key.namespace, metadata.name, patch, subresource="status"
+            )
+        except NotFoundError:
+            self._journal.gone(key, kind, metadata.name)
+            return
+        self._journal.wrote(key, kind, live)
+
+    async def _announce(self, world: World, note: EventNote) -> None:
+        kind, about = INSTANCE.kind, world.instance.metadata
+        if note.operation is not None:
+            found = [o for o in world.operations if o.metadata.name == note.operation]
+            if not found:
+                return
+            kind, about = OPERATION.kind, found[0].metadata
+        try:
+            await self._api.create(EVENT, event(kind, about, note, self._now()))
+        except ConflictError:
+            return  # announced before a crash
+
+    async def _expire(self, key: Key, world: World, name: str) -> None:
+        for operation in world.operations:
+            if operation.metadata.name == name:
+                uid = operation.metadata.uid
+                await self._api.delete(OPERATION, key.namespace, name, uid=uid)
+
+
+def _endpoint(key: Key, change: FillSlice) -> Object:
+    return {
+        "addresses": [change.address],
+        "conditions": {"ready": True, "serving": True, "terminating": False},
+        "nodeName": change.node,
+        "targetRef": {
+            "kind": "Pod",
+            "name": change.pod_name,
+            "namespace": key.namespace,
+            "uid": change.pod_uid,
+        },
+    }
+
+
+async def _all(steps: Any) -> None:
+    """At the same time; raises the first error, in the order of the steps, after all have ended."""
+    for outcome in await asyncio.gather(*steps, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
