@@ -1,0 +1,149 @@
+"""One look at one instance: observe, plan, act, report; and the policy for what goes wrong.
+
+Owns the order of these and the retries. A failure is remembered and planned upon, so that a
+condition names it; the world is never assumed to be as a failed plan wanted it.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from zlib import crc32
+
+from coffer_operator.act.execute import Executor
+from coffer_operator.act.failure import StepError
+from coffer_operator.kube.api import Key
+from coffer_operator.observe.cache import Cache
+from coffer_operator.observe.journal import Notes
+from coffer_operator.observe.world import Observer
+from coffer_operator.plan.model import Plan
+from coffer_operator.plan.world import World
+from coffer_operator.shell.queue import WorkQueue
+
+log = logging.getLogger(__name__)
+
+RESYNC_S: Final = 600.0
+CONFIRM_AFTER_S: Final = 60.0  # what was seen longer ago is read again before anything is written
+TELL_AFTER: Final = 4  # failures in a row, where further attempts may help
+
+Planner = Callable[[World], Plan]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a look at an instance led to, for the metrics."""
+
+    wrote: bool
+    failed: bool = False
+
+
+class Reconciler:
+    """Brings instances one step nearer to what is asked of them."""
+
+    def __init__(
+        self,
+        *,
+        queue: WorkQueue,
+        cache: Cache,
+        observer: Observer,
+        notes: Notes,
+        executor: Executor,
+        planner: Planner,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._queue = queue
+        self._cache = cache
+        self._observer = observer
+        self._notes = notes
+        self._executor = executor
+        self._planner = planner
+        self._now = now
+
+    async def reconcile(self, key: Key) -> Outcome:
+        """Look at one instance and add its key again for when it must be looked at next.
+
+        Raises the errors of KubeApi, while observing.
+        """
+        world = await self._observer.world(key)
+        if world is None:
+            self._gone(key)
+            return Outcome(wrote=False)
+        plan = self._executor.needed(key, world, self._planner(world))
+        if _writes(plan) and not await self._is_fresh(key):
+            self._queue.add(key)  # it is another one than it seemed
+            return Outcome(wrote=False)
+        try:
+            await self._executor.act(key, world, plan)
+        except StepError as error:
+            await self._failed(key, world, plan, error)
+            return Outcome(wrote=True, failed=True)
+        await self._reported(key, world, plan)
+        return Outcome(wrote=_writes(plan))
+
+    async def _is_fresh(self, key: Key) -> bool:
+        recent = self._cache.confirmed_s_ago(key) <= CONFIRM_AFTER_S
+        return recent or await self._observer.confirm(key)
+
+    def _gone(self, key: Key) -> None:
+        if self._cache.instance(key) is None:
+            self._queue.forget(key)
+            self._observer.forget(key)
+
+    async def _reported(self, key: Key, world: World, plan: Plan) -> None:
+        """Everything was done; tell so."""
+        try:
+            await self._executor.report(key, world, plan, acted=True)
+        except StepError as error:
+            self._retry(key, error)
+            return
+        self._queue.succeeded(key)
+        if self._notes.succeeded(key):
+            self._queue.add(key)  # a condition still names the failure
+        self._queue.add(key, self._next_look_s(key, plan))
+
+    async def _failed(self, key: Key, world: World, plan: Plan, error: StepError) -> None:
+        """Something was not done; tell why, and try again later."""
+        if error.namespace_terminating:
+            self._notes.namespace_terminating(key)
+        tell = error.permanent or self._queue.failures(key) + 1 >= TELL_AFTER
+        if tell and self._notes.failed(
+            key,
+            error.step,
+            error.reason,
+            error.message,
+            permanent=error.permanent,
+            at=self._now(),
+        ):
+            fresh = await self._observer.world(key)
+            if fresh is None:
+                self._gone(key)
+                return
+            world, plan = fresh, self._planner(fresh)
+        try:
+            await self._executor.report(key, world, plan, acted=False)
+        except StepError as unreported:
+            log.warning("%s/%s: %s", key.namespace, key.name, unreported)
+        self._retry(key, error)
+
+    def _retry(self, key: Key, error: StepError) -> None:
+        if error.conflict and self._queue.failures(key) == 0:
+            wait_s = self._queue.failed(key, 0.0)
+            self._queue.add(key)  # the caches know better by now
+        else:
+            wait_s = self._queue.failed(key, error.retry_after_s or 0.0)
+        log.warning("%s/%s: %s; again in %.1f s", key.namespace, key.name, error, wait_s)
+
+    @staticmethod
+    def _next_look_s(key: Key, plan: Plan) -> float:
+        """Resyncs are spread over time by the key."""
+        spread = crc32(f"{key.namespace}/{key.name}".encode()) / 2**32
+        resync_s = RESYNC_S * (0.75 + 0.5 * spread)
+        return min(resync_s, plan.requeue_after_s or resync_s)
+
+
+def _writes(plan: Plan) -> bool:
+    """Whether the plan does more than report."""
+    return bool(
+        plan.deletes or plan.certificate or plan.apply or plan.annotate or plan.slices or plan.calls
+    )
