@@ -1,0 +1,132 @@
+"""The redis engine: Redis 7 through its unix socket.
+
+Redis cannot tell a local process from a remote one, so the agent has an administrator account. Its
+password is drawn once per pod and lies in a 0600 file beside the socket, gone with the pod; the
+ACL file on the volume holds hashes only. The user `default` is off.
+"""
+
+import os
+import secrets
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from coffer_common.errors import Permanent
+from coffer_common.wire import DatabaseInfo, DatabaseRequest, UserInfo, UserRequest
+from coffer_guest.engines.base import (
+    Engine,
+    EngineUnavailable,
+    LaunchSpec,
+    NotSupported,
+    Site,
+)
+from coffer_guest.engines.redis import acl, configuration
+from coffer_guest.engines.redis.session import Session
+from coffer_guest.files import write_durably
+
+_STOP_TIMEOUT_S: Final = 300.0  # the last fsync and, with `save`, a dump of the whole memory
+_SECRET: Final = "redis-administrator"  # noqa: S105 - the name of a file
+_NO_DATABASES: Final = "redis has no databases to create; leave spec.databases out"
+
+
+class Redis(Engine):
+    """One Redis server on a `Site`."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(site)
+        self._secret = site.run / _SECRET
+        socket = site.run / configuration.SOCKET
+        self._session = Session(socket, acl.ADMINISTRATOR, self._secret)
+
+    @staticmethod
+    def major(version: str) -> str:
+        """The first number: the files of a major version are read by all its releases."""
+        return version.split(".", maxsplit=1)[0]
+
+    @staticmethod
+    def initialise(directory: Path) -> None:
+        """Nothing: Redis starts from an empty directory."""
+
+    def configuration(self, template: str, identity: Mapping[str, str]) -> dict[str, str]:
+        del identity
+        return configuration.files(template, self.site)
+
+    @staticmethod
+    def parse(text: str) -> dict[str, str]:
+        return configuration.parse(text)
+
+    def launch(self) -> LaunchSpec:
+        """Redis ends cleanly on SIGTERM."""
+        return LaunchSpec(
+            argv=(_executable("redis-server"), str(self.site.etc / configuration.MAIN)),
+            env={"PATH": os.defpath, "TZ": "UTC", "HOME": str(self.site.tmp)},
+            stop_timeout_s=_STOP_TIMEOUT_S,
+        )
+
+    def before_start(self) -> None:
+        """The administrator's password, drawn at the first start in this pod, and the ACL file.
+
+        A server that still runs knows this very password, so the agent keeps its access.
+        """
+        if not self._secret.exists():
+            write_durably(self._secret, secrets.token_urlsafe(32).encode(), mode=0o600)
+        path = self.site.data / configuration.ACL_FILE
+        former = path.read_text() if path.exists() else ""
+        wanted = acl.file_text(former, self._secret.read_text())
+        if wanted != former:
+            write_durably(path, wanted.encode(), mode=0o600)
+
+    async def probe(self, timeout_s: float) -> str:
+        # while the data are being loaded INFO is answered, PING is not
+        answer = await self._session.ask(("PING",), ("INFO", "server"), timeout_s=timeout_s)
+        for line in str(answer).splitlines():
+            name, _, value = line.partition(":")
+            if name == "redis_version":
+                return value
+        raise EngineUnavailable("the server does not tell its version")
+
+    async def databases(self) -> Sequence[DatabaseInfo]:
+        return ()
+
+    async def ensure_database(self, name: str, request: DatabaseRequest) -> None:
+        raise NotSupported(_NO_DATABASES)
+
+    async def drop_database(self, name: str) -> None:
+        raise NotSupported(_NO_DATABASES)
+
+    async def users(self) -> Sequence[UserInfo]:
+        return [
+            UserInfo(name=user.name, host="%", databases=())
+            for user in sorted(await self._list(), key=lambda user: user.name)
+            if user.name not in acl.SYSTEM_USERS
+        ]
+
+    async def ensure_user(self, name: str, request: UserRequest) -> None:
+        acl.check_user(name, request.host, request.databases)
+        known = {user.name: user for user in await self._list()}
+        if name in known and acl.is_set(known[name], request.password):
+            return
+        setting = ("ACL", "SETUSER", name, *acl.user_rules(request.password))
+        await self._session.ask(setting, ("ACL", "SAVE"))
+
+    async def drop_user(self, name: str, host: str) -> None:
+        acl.check_user(name, host, ())
+        await self._session.ask(("ACL", "DELUSER", name), ("ACL", "SAVE"))
+
+    async def close(self) -> None:
+        """Nothing: no connection outlives its call."""
+
+    async def _list(self) -> list[acl.AclUser]:
+        answer = await self._session.ask(("ACL", "LIST"))
+        return acl.parse_list(str(line) for line in answer) if isinstance(answer, list) else []
+
+
+ENGINE = Redis
+
+
+def _executable(name: str) -> str:
+    path = shutil.which(name, path=f"{os.defpath}:/usr/sbin:/sbin:/usr/local/sbin:/usr/local/bin")
+    if path is None:
+        raise Permanent(f"there is no {name} in this image")
+    return path
