@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from coffer_operator.kube.api import (
+    NAMESPACE_TERMINATING,
     ConflictError,
     ForbiddenError,
     InvalidError,
@@ -279,7 +280,8 @@ class ApiServer:
             if "deletionTimestamp" in home["metadata"]:
                 raise ForbiddenError(
                     f"unable to create new content in namespace {namespace} "
-                    "because it is being terminated"
+                    "because it is being terminated",
+                    cause=NAMESPACE_TERMINATING,
                 )
         stored = canonical(kind.kind, copied(obj))
         for ours in ("resourceVersion", "managedFields", "selfLink", "deletionTimestamp"):

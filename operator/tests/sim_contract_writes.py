@@ -6,6 +6,7 @@ import pytest
 
 from coffer_operator.build.digest import digest, live_digest
 from coffer_operator.kube.api import (
+    ABSENT,
     CONFIG_MAP,
     ENDPOINT_SLICE,
     INSTANCE,
@@ -195,6 +196,43 @@ class ServerSideApplyContract:
 
 class WriteContract:
     """Preconditions, status, generation, validation."""
+
+    async def test_an_apply_with_the_version_of_nothing_creates_or_fails(
+        self, api: KubeApi, namespace: str
+    ) -> None:
+        wanted = config_map(namespace, "mine", {"a": "1"}, resourceVersion=ABSENT)
+        created = await api.apply(CONFIG_MAP, wanted)
+        assert created["data"] == {"a": "1"}
+        assert live_digest(created, "coffer") == digest(wanted)
+        with pytest.raises(ConflictError):
+            await api.apply(CONFIG_MAP, {**wanted, "data": {"a": "2"}})
+        assert (await api.get(CONFIG_MAP, namespace, "mine"))["data"] == {"a": "1"}
+
+    async def test_an_apply_to_another_object_of_the_name_is_refused(
+        self, api: KubeApi, namespace: str
+    ) -> None:
+        uid = "00000000-0000-4000-8000-000000000000"
+        with pytest.raises(ConflictError):
+            await api.apply(CONFIG_MAP, config_map(namespace, "new", {}, uid=uid))
+        await api.create(CONFIG_MAP, config_map(namespace, "old", {"a": "1"}))
+        with pytest.raises(ConflictError):
+            await api.apply(CONFIG_MAP, config_map(namespace, "old", {"a": "2"}, uid=uid))
+        assert (await api.get(CONFIG_MAP, namespace, "old"))["data"] == {"a": "1"}
+
+    async def test_a_patch_of_another_object_of_the_name_is_refused(
+        self, api: KubeApi, namespace: str
+    ) -> None:
+        await api.create(CONFIG_MAP, config_map(namespace, "same-name", {"a": "1"}))
+        patch = {
+            "metadata": {
+                "uid": "00000000-0000-4000-8000-000000000000",
+                "annotations": {"coffer.dev/x": "1"},
+            }
+        }
+        with pytest.raises((ConflictError, InvalidError)):
+            await api.patch(CONFIG_MAP, namespace, "same-name", patch)
+        found = await api.get(CONFIG_MAP, namespace, "same-name")
+        assert not found["metadata"].get("annotations")
 
     async def test_create_refuses_a_name_that_exists(self, api: KubeApi, namespace: str) -> None:
         await api.create(CONFIG_MAP, config_map(namespace, "once", {}))

@@ -1,0 +1,379 @@
+"""What runs in a database's pod: launcher, engine and agent, in memory.
+
+The launcher holds the disk's lock and the engine; the agent prepares the data, says when the
+engine may start, answers the operator and writes the -rw slice. Either may die alone. All waits
+are timers of the running loop, so a pod that was killed simply stops acting.
+"""
+
+import asyncio
+import hashlib
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from coffer_common import naming
+from coffer_common.errors import CofferError
+from coffer_common.wire import (
+    DataState,
+    DataStatus,
+    EngineState,
+    EngineStatus,
+    GuestConfig,
+    GuestStatus,
+)
+from coffer_operator.kube.api import ENDPOINT_SLICE
+from sim_apiserver import ApiServer
+from sim_disks import Disk
+from sim_loop import stamp
+
+Log = Callable[[str], None]
+
+_UP: Final = (EngineState.STARTING, EngineState.RUNNING, EngineState.UNRESPONSIVE)
+_SLICE_RETRY_S: Final = 2.0
+
+
+@dataclass(frozen=True)
+class PodIdentity:
+    """Which pod a guest runs in."""
+
+    namespace: str
+    name: str
+    uid: str
+    node: str
+    ip: str
+
+
+@dataclass
+class Surroundings:
+    """What guests share: the world they act in, and what is noted of them."""
+
+    server: ApiServer
+    rng: random.Random
+    log: Log
+    api_reachable: Callable[[str], bool]  # by node
+    layouts: list[tuple[str, str, float]] = field(default_factory=list)  # instance, claim, when
+    violations: list[str] = field(default_factory=list)
+
+
+class Guest:
+    """Launcher, engine and agent of one pod."""
+
+    def __init__(
+        self, around: Surroundings, pod: PodIdentity, disk: Disk, config: GuestConfig
+    ) -> None:
+        self._around = around
+        self._rng = around.rng
+        self.pod = pod
+        self.disk = disk
+        self.config = config
+        self.dead = False  # the whole pod
+        self.agent_up = False
+        self.frozen = False
+        self.launcher_up = False
+        self.on_change: Callable[[], None] = lambda: None  # kubelet's
+        self.engine = EngineState.UNKNOWN
+        self.crashes_left = 0  # how often the engine will die soon after its next starts
+        self._restarts = 0
+        self._last_exit: str | None = None
+        self._started_at: str | None = None
+        self._pid = 0
+        self._process = 0  # counts engine processes: timers of an older one are void
+        self._data = DataState.UNKNOWN
+        self._message = ""
+        self._pending_token: str | None = None
+        self._boot_id = ""
+        self._news = asyncio.Event()
+        self._writing_slice = False
+
+    # --- lives -----------------------------------------------------------------------------------
+
+    def start_agent(self) -> None:
+        self.agent_up, self.frozen = True, False
+        self._boot_id = f"{self._rng.getrandbits(64):016x}"
+        self._data, self._message = DataState.UNKNOWN, ""
+        self._later(0.2, self._step)
+        self._changed()
+
+    def kill_agent(self) -> None:
+        self.agent_up = False
+        self._changed()
+
+    def freeze_agent(self, frozen: bool) -> None:
+        self.frozen = frozen
+        self._changed()
+        self._later(0.0, self._step)
+
+    def start_launcher(self) -> None:
+        self.launcher_up = True
+        self.engine = EngineState.WAITING
+        self._take_lock()
+        self._later(0.1, self._step)
+        self._changed()
+
+    def kill(self) -> None:
+        """Everything in the pod ends at once."""
+        self.dead = True
+        self.agent_up = self.launcher_up = False
+        self._process += 1
+        self.engine = EngineState.UNKNOWN
+        self.disk.engines.discard(self.pod.uid)
+        if self.disk.locked_by == self.pod.uid:
+            self.disk.locked_by = None
+        self._changed()
+
+    def terminate(self, done: Callable[[], None]) -> None:
+        """SIGTERM: the engine is flushed and stopped, the slice emptied; then `done`."""
+        if self.agent_up and not self.frozen:
+            self._write_slice([])
+        self._process += 1
+        self._later(self._rng.uniform(0.2, 3.0), self._terminated, done)
+
+    def _terminated(self, done: Callable[[], None]) -> None:
+        self.kill()
+        done()
+
+    def _take_lock(self) -> None:
+        if self.dead or not self.launcher_up:
+            return
+        if self.disk.locked_by is None:
+            self.disk.locked_by = self.pod.uid
+        elif self.disk.locked_by != self.pod.uid:
+            self._later(1.0, self._take_lock)
+            return
+        self._later(0.05, self._step)
+
+    def _later(self, delay_s: float, act: Callable[..., None], *args: Any) -> None:
+        asyncio.get_running_loop().call_later(delay_s, act, *args)
+
+    def _changed(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+        self.on_change()
+
+    def poke(self) -> None:
+        """Something that the status shows is another."""
+        self._changed()
+
+    # --- the agent -------------------------------------------------------------------------------
+
+    def answers(self) -> bool:
+        """Whether the agent would answer a request."""
+        return self.agent_up and not self.frozen and not self.dead
+
+    def ready(self) -> bool:
+        """What the readiness probe of the database's container finds."""
+        return self.answers() and self.engine is EngineState.RUNNING
+
+    def configure(self, config: GuestConfig) -> None:
+        """The mounted ConfigMap is a new one."""
+        if config != self.config:
+            self.config = config
+            self._later(0.0, self._step)
+
+    def _step(self) -> None:
+        if not self.answers() or not self.launcher_up:
+            return
+        if self.disk.locked_by != self.pod.uid:
+            return
+        if self._data is DataState.UNKNOWN:
+            self._data = DataState.PREPARING
+            duration_s = self._rng.uniform(0.1, 2.0) if self.disk.data_id is None else 0.1
+            self._later(duration_s, self._prepared, self._boot_id)
+            self._changed()
+        elif self._data is DataState.LAID_OUT and self.engine is EngineState.WAITING:
+            self._start_engine()
+        if self.engine is EngineState.RUNNING and not self._writing_slice:
+            self._writing_slice = True
+            self._later(0.05, self._keep_slice)
+
+    def _prepared(self, boot_id: str) -> None:
+        """The end of laying out, unless the agent died meanwhile."""
+        if boot_id != self._boot_id or not self.agent_up or self.dead:
+            return
+        disk, config = self.disk, self.config
+        if disk.gone:
+            self._data, self._message = DataState.FAILED, "input/output error"
+        elif disk.data_id is None and config.data_id is not None:
+            self._data, self._message = DataState.LOST, "the volume is empty"
+        elif disk.data_id is None:
+            disk.data_id = f"{self._rng.getrandbits(128):032x}"
+            disk.datastore, disk.version = config.datastore, config.version
+            now_s = asyncio.get_running_loop().time()
+            self._around.layouts.append((config.uid, disk.claim_uid, now_s))
+            self._around.log(f"agent {self.pod.name}: laid out {disk.data_id[:6]}")
+            self._data = DataState.LAID_OUT
+        elif disk.datastore != config.datastore or config.data_id not in (None, disk.data_id):
+            self._data, self._message = DataState.FOREIGN, "the volume holds other data"
+        else:
+            self._data = DataState.LAID_OUT
+        self._changed()
+        self._later(0.05, self._step)
+
+    # --- the engine ------------------------------------------------------------------------------
+
+    def _start_engine(self) -> None:
+        self._process += 1
+        self._pid += 1
+        self.engine = EngineState.STARTING
+        self._started_at = stamp()
+        self.disk.engines.add(self.pod.uid)
+        if len(self.disk.engines) > 1 or self.disk.locked_by != self.pod.uid:
+            self._around.violations.append(f"two engines on {self.disk.name}")
+        if self.crashes_left:
+            self.crashes_left -= 1
+            self._later(0.3, self._engine_dies, self._process, "exit 1")
+        else:
+            self._later(self._rng.uniform(0.3, 3.0), self._engine_up, self._process)
+        self._changed()
+
+    def _engine_up(self, process: int) -> None:
+        if process != self._process or self.dead:
+            return
+        self.engine = EngineState.RUNNING
+        if self._pending_token is not None:
+            self.disk.restarted_for, self._pending_token = self._pending_token, None
+        self._changed()
+        self._later(0.0, self._step)
+
+    def crash_engine(self) -> None:
+        """SIGKILL."""
+        if self.engine in _UP:
+            self._engine_dies(self._process, "signal 9")
+
+    def _engine_dies(self, process: int, how: str) -> None:
+        if process != self._process or self.dead:
+            return
+        self._process += 1
+        self._restarts += 1
+        self._last_exit = how
+        self.disk.engines.discard(self.pod.uid)
+        self.engine = EngineState.CRASHED
+        self._changed()
+        self._later(min(0.05 * 2**self._restarts, 10.0), self._start_again, self._process)
+
+    def _start_again(self, process: int) -> None:
+        """The launcher needs no agent for this."""
+        if process == self._process and not self.dead and self.launcher_up:
+            self._start_engine()
+
+    def restart(self, token: str) -> None:
+        """Stop and start the engine, once per token."""
+        if token in (self.disk.restarted_for, self._pending_token):
+            return
+        self._pending_token = token
+        self.disk.tokens.append(token)
+        self._process += 1
+        self._later(self._rng.uniform(0.1, 2.0), self._stopped, self._process)
+
+    def _stopped(self, process: int) -> None:
+        if process == self._process and not self.dead:
+            self.disk.engines.discard(self.pod.uid)
+            self._start_engine()
+
+    def busy_with_another(self, token: str) -> bool:
+        """Whether a restart for another token is under way."""
+        return self._pending_token not in (None, token)
+
+    def reset(self) -> None:
+        self._restarts, self._last_exit, self.crashes_left = 0, None, 0
+        self._changed()
+
+    # --- status ----------------------------------------------------------------------------------
+
+    async def changed(self, seen: str | None, wait_s: float) -> None:
+        """Return when the etag is not `seen` any more, or after `wait_s`."""
+        try:
+            async with asyncio.timeout(wait_s):
+                while not self.dead and self.agent_up and self.status().etag == seen:
+                    await self._news.wait()
+        except TimeoutError:
+            return
+
+    def status(self) -> GuestStatus:
+        serving = self.engine is EngineState.RUNNING
+        draft = GuestStatus(
+            etag="",
+            agent_version="0.1.0",
+            boot_id=self._boot_id,
+            instance_uid=self.config.uid,
+            pod_uid=self.pod.uid,
+            data=DataStatus(
+                state=self._data,
+                data_id=self.disk.data_id,
+                message=self._message,
+                size_bytes=self.config.volume_size_bytes,
+                used_bytes=self.config.volume_size_bytes // 100,
+            ),
+            engine=EngineStatus(
+                state=self.engine,
+                version=self.config.version if serving else None,
+                pid=self._pid or None,
+                started_at=self._started_at,
+                restarts=self._restarts,
+                last_exit=self._last_exit,
+                restarted_for=self.disk.restarted_for,
+            ),
+            databases=tuple(sorted(self.disk.databases)) if serving else None,
+            users=tuple(sorted(self.disk.users)) if serving else None,
+        )
+        etag = hashlib.sha256(draft.model_dump_json().encode()).hexdigest()[:16]
+        return draft.model_copy(update={"etag": etag})
+
+    # --- the -rw slice ---------------------------------------------------------------------------
+
+    def _keep_slice(self) -> None:
+        """Write our address until it stands there."""
+        if not self.answers() or self.engine is not EngineState.RUNNING:
+            self._writing_slice = False
+            return
+        if self._write_slice([self.pod.ip]):
+            self._writing_slice = False
+        else:
+            self._later(_SLICE_RETRY_S, self._keep_slice)
+
+    def _write_slice(self, addresses: list[str]) -> bool:
+        """One checked patch; False where it has to be tried again."""
+        name = self.config.read_write_slice
+        if name is None:
+            return True
+        if not self._around.api_reachable(self.pod.node):
+            return False
+        live = self._around.server.peek(ENDPOINT_SLICE, self.pod.namespace, name)
+        if live is None:
+            return False
+        endpoints = live.get("endpoints") or []
+        target = (endpoints[0].get("targetRef") or {}).get("uid") if endpoints else None
+        if not addresses and target != self.pod.uid:
+            return True  # another pod's already
+        try:
+            self._around.server.patch(
+                ENDPOINT_SLICE,
+                self.pod.namespace,
+                name,
+                {
+                    "metadata": {
+                        "resourceVersion": live["metadata"]["resourceVersion"],
+                        "annotations": {naming.ANNOTATION_EPOCH: "0"},
+                    },
+                    "endpoints": [self._endpoint(address) for address in addresses],
+                    "ports": [{"name": "engine", "port": self.config.port, "protocol": "TCP"}],
+                },
+                manager="coffer-guest",
+            )
+        except CofferError:
+            return False
+        return True
+
+    def _endpoint(self, address: str) -> dict[str, Any]:
+        return {
+            "addresses": [address],
+            "conditions": {"ready": True},
+            "nodeName": self.pod.node,
+            "targetRef": {
+                "kind": "Pod",
+                "name": self.pod.name,
+                "namespace": self.pod.namespace,
+                "uid": self.pod.uid,
+            },
+        }
