@@ -205,6 +205,7 @@ class Machine:
             "restarts": self.restarts,
             "last_exit": self.last_exit,
             "restarted_for": self.restarted_for,
+            "restarting_for": self._token,
             "answered": self.answered,
             "terminating": self.terminating,
         }

@@ -115,7 +115,7 @@ class Engine(ABC):
     def before_start(self) -> None:
         """Write what a start needs and `configuration` must not hold (secrets, to `site.run`).
 
-        Blocking; runs in a thread, while the engine does not run.
+        Blocking; runs in a thread. Before a restart the former process may still be running.
         """
 
     # --- with a running engine ------------------------------------------------------------------

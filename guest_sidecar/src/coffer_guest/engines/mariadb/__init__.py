@@ -21,7 +21,6 @@ from coffer_guest.engines.base import Engine, LaunchSpec, Site
 from coffer_guest.engines.mariadb import configuration, schema
 from coffer_guest.engines.mariadb.session import Sessions
 
-SOCKET: Final = "mariadb.sock"
 _INITIALISE_TIMEOUT_S: Final = 300
 _STOP_TIMEOUT_S: Final = 300  # a large buffer pool takes minutes to reach the disk
 _SEED_LOG_SIZE: Final = "10M"  # the redo log is made anew in its configured size at the first start
@@ -42,7 +41,7 @@ class MariaDB(Engine):
     def __init__(self, site: Site) -> None:
         super().__init__(site)
         self.account = account()
-        self._sessions = Sessions(site.run / SOCKET, self.account)
+        self._sessions = Sessions(site.run / configuration.SOCKET, self.account)
 
     @staticmethod
     def major(version: str) -> str:
@@ -101,8 +100,7 @@ class MariaDB(Engine):
         )
 
     def before_start(self) -> None:
-        """A socket that a killed server left would make the first probes wait for nothing."""
-        (self.site.run / SOCKET).unlink(missing_ok=True)
+        """Nothing: MariaDB's configuration holds no secrets, and it replaces a stale socket."""
 
     async def probe(self, timeout_s: float) -> str:
         return (await self._sessions.probe(timeout_s)).partition("-")[0]

@@ -13,7 +13,8 @@ TEMPLATE: Final = "10-template.cnf"
 SYSTEM: Final = "90-system.cnf"
 INIT: Final = "init.sql"
 
-_SOCKET: Final = "mariadb.sock"
+SOCKET: Final = "mariadb.sock"
+
 _SECTIONS: Final = ("mysqld", "mariadbd", "server", "mariadb")
 
 
@@ -33,7 +34,7 @@ def _system(site: Site, server_id: str) -> str:
     values = {
         "datadir": site.data,
         "tmpdir": site.tmp,
-        "socket": site.run / _SOCKET,
+        "socket": site.run / SOCKET,
         "pid_file": site.run / "mariadb.pid",
         "port": site.port,
         "bind_address": site.address,

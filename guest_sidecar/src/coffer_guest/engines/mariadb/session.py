@@ -48,7 +48,7 @@ class Sessions:
 
     async def call(self, work: Callable[[Query], T]) -> T:
         """`work` in a thread with a connection of its own; errors as EngineUnavailable & co."""
-        return await asyncio.to_thread(self._call, work)
+        return await asyncio.to_thread(self.call_now, work, _CALL_TIMEOUT_S)
 
     def close(self) -> None:
         with self._probe_lock:
@@ -67,7 +67,7 @@ class Sessions:
                     if _is_timeout(error):
                         raise EngineUnavailable("a query is not answered in time") from error
             # a new server, or a connection that it closed
-            self._probe = self.connect(timeout_s)
+            self._probe = self._connect(timeout_s)
             return self._version(self._probe)
         except (pymysql.MySQLError, OSError) as error:
             self._drop_probe()
@@ -75,7 +75,7 @@ class Sessions:
         finally:
             self._probe_lock.release()
 
-    def connect(self, timeout_s: float) -> Connection:
+    def _connect(self, timeout_s: float) -> Connection:
         """A connection whose reads and writes take at most `timeout_s` each."""
         return pymysql.connect(
             unix_socket=str(self._path),
@@ -101,9 +101,10 @@ class Sessions:
                 self._probe.close()
         self._probe = None
 
-    def _call(self, work: Callable[[Query], T]) -> T:
+    def call_now(self, work: Callable[[Query], T], timeout_s: float) -> T:
+        """`call` in this thread; `timeout_s` is for each statement."""
         try:
-            connection = self.connect(_CALL_TIMEOUT_S)
+            connection = self._connect(timeout_s)
             try:
                 with connection.cursor() as cursor:
 

@@ -1,0 +1,54 @@
+"""The engine's configuration directory: rendered before each start that the agent asks for.
+
+Owns the directory and its digest. What the files say is the templates' and the engine's.
+Blocking; called in a thread.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Mapping
+
+from coffer_common.wire import GuestConfig
+from coffer_guest.engines.base import Engine
+from coffer_guest.files import write_file
+from coffer_guest.paths import Paths
+
+
+def render(config: GuestConfig) -> str:
+    """The lowest layer: the datastore version's template for the flavor. Raises Permanent."""
+    from coffer_common import templates  # noqa: PLC0415 - brings jinja2, which an idle agent spares
+
+    return templates.render(config.datastore, config.version, config.flavor)
+
+
+def write(paths: Paths, config: GuestConfig, engine: Engine, identity: Mapping[str, str]) -> None:
+    """Make the directory hold exactly the files of this configuration."""
+    wanted = engine.configuration(render(config), identity)
+    paths.etc.mkdir(mode=0o750, exist_ok=True)
+    for path in paths.etc.iterdir():
+        if path.name not in wanted:
+            path.unlink()
+    for name, text in wanted.items():
+        path = paths.etc / name
+        if not path.is_file() or path.read_text() != text:
+            scratch = paths.etc / f".{name}.new"
+            write_file(scratch, text.encode(), 0o640)
+            scratch.replace(path)
+
+
+def digest(paths: Paths) -> str | None:
+    """The hash of the files as they are, None while there are none."""
+    if not paths.etc.is_dir():
+        return None
+    result = hashlib.sha256()
+    for path in sorted(paths.etc.iterdir()):
+        if not path.name.startswith("."):
+            result.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return result.hexdigest()
+
+
+def empty_tmp(paths: Paths) -> None:
+    """Remove what a former engine left; only while none runs."""
+    if paths.tmp.exists():
+        shutil.rmtree(paths.tmp)
+    paths.tmp.mkdir(mode=0o700)

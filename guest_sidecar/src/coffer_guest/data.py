@@ -1,0 +1,102 @@
+"""The volume's side of the agent: looks, lays out where that is allowed, and remembers.
+
+Blocking; the supervisor calls it in a thread. Never starts or stops the engine.
+"""
+
+import logging
+import os
+import secrets
+import uuid
+from collections.abc import Callable
+
+from coffer_common.errors import CofferError
+from coffer_common.wire import DataState, DataStatus, GuestConfig
+from coffer_guest import volume
+from coffer_guest.board import coarse
+from coffer_guest.engines.base import Engine
+from coffer_guest.layout import Step, lay_out
+from coffer_guest.paths import Paths
+from coffer_guest.volume import Action, Expected, Marker
+
+_log = logging.getLogger(__name__)
+
+
+class Data:
+    """What the volume holds, as far as it has been looked at."""
+
+    def __init__(self, paths: Paths, step: Step) -> None:
+        self._paths = paths
+        self._step = step
+        self.marker: Marker | None = None  # of data that are ours and complete
+        self.state = DataState.UNKNOWN
+        self.message = ""
+
+    def prepare(self, config: GuestConfig, engine: type[Engine], lock: Callable[[], int]) -> None:
+        """Look, under the lock, and lay out new data where there are none and none are expected.
+
+        Afterwards `state` and `message` say what is there; errors become FAILED. Errors of
+        `lock` are raised: they say nothing about the data.
+        """
+        descriptor = lock()
+        try:
+            seen = self._look(config, engine)
+            if seen is Action.LAY_OUT:
+                self._lay_out(config, engine)
+                self._look(config, engine)
+        except (OSError, ValueError, CofferError) as error:
+            _log.exception("preparing the volume")
+            self.marker = None
+            self.state, self.message = DataState.FAILED, f"laying out the data: {error}"
+        finally:
+            os.close(descriptor)
+
+    def look_again(self, config: GuestConfig, engine: type[Engine]) -> None:
+        """Look without the lock, which the engine that runs on the data holds."""
+        try:
+            if self._look(config, engine) is Action.LAY_OUT:
+                self.marker = None
+                self.state = DataState.LOST
+                self.message = "the engine runs, but the volume is empty"
+        except OSError as error:
+            self.state, self.message = DataState.UNKNOWN, f"reading the volume: {error}"
+
+    def status(self) -> DataStatus:
+        """The data, and how full the volume is."""
+        size, used = self._use()
+        return DataStatus(
+            state=self.state,
+            data_id=self.marker.data_id if self.marker else None,
+            message=self.message,
+            size_bytes=size,
+            used_bytes=None if size is None or used is None else coarse(used, size),
+        )
+
+    def _look(self, config: GuestConfig, engine: type[Engine]) -> Action:
+        seen = volume.look(self._paths)
+        verdict = volume.decide(
+            seen,
+            Expected(config.data_id, config.datastore, engine.major(config.version)),
+            engine.major(seen.marker.version) if seen.marker else None,
+        )
+        if verdict.action is not Action.LAY_OUT:
+            self.state, self.message = verdict.state, verdict.message
+            self.marker = seen.marker if verdict.action is Action.USE else None
+        return verdict.action
+
+    def _lay_out(self, config: GuestConfig, engine: type[Engine]) -> None:
+        marker = Marker(
+            data_id=str(uuid.uuid4()),
+            datastore=config.datastore,
+            version=config.version,
+            complete=False,
+            identity=engine.new_identity(secrets.token_bytes),
+        )
+        lay_out(self._paths, self._paths.seed_for(config.manager), marker, self._step)
+        _log.info("laid out data %s", marker.data_id)
+
+    def _use(self) -> tuple[int | None, int | None]:
+        try:
+            use = os.statvfs(self._paths.volume)
+        except OSError:
+            return None, None
+        return use.f_blocks * use.f_frsize, (use.f_blocks - use.f_bfree) * use.f_frsize

@@ -1,0 +1,119 @@
+"""What the launcher and the probes together say of the engine, and what to ask of the launcher.
+
+Pure. "It does not answer" is never taken for "it is dead": only the launcher knows of deaths.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict
+
+from coffer_common.wire import EngineState
+from coffer_guest import launch_machine as machine
+from coffer_guest.intent import Intent
+
+#: So many probes in a row must fail before an engine that has answered counts as unresponsive.
+FAILED_PROBES: Final = 2
+
+_AT_REST: Final = {
+    machine.WAITING: EngineState.WAITING,
+    machine.STOPPED: EngineState.STOPPED,
+}
+
+
+class View(BaseModel):
+    """The launcher's word on the engine: `launch_machine.Machine.describe` and two facts more."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    boot_id: str
+    locked: bool
+    state: str
+    generation: int
+    cause: str
+    pid: int | None
+    started_at: str | None
+    restarts: int
+    last_exit: str | None
+    restarted_for: str | None
+    restarting_for: str | None
+    answered: bool
+    terminating: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Probes:
+    """The latest probes of one engine process."""
+
+    answered: bool = False  # this process has answered at some time
+    failures: int = 0  # since its last answer
+    error: str = ""  # of the last failure
+
+
+class Command(Enum):
+    """What to ask of the launcher now."""
+
+    START = "start"
+    STOP = "stop"
+    RESTART = "restart"
+    NOTE_RESTART = "note restart"  # the launcher has done it: remember that
+
+
+def steer(intent: Intent, view: View) -> Command | None:
+    """The next command that brings the engine nearer to the intent; None: nothing to do now."""
+    if view.terminating or not view.locked or view.state == machine.CRASH_LOOP:
+        return None
+    if intent.restart is not None:
+        if view.restarted_for == intent.restart:
+            return Command.NOTE_RESTART
+        return None if view.restarting_for == intent.restart else Command.RESTART
+    if intent.running:
+        return Command.START if view.state in (machine.WAITING, machine.STOPPED) else None
+    return Command.STOP if view.state == machine.RUNNING else None
+
+
+def judge(view: View | None, last: View | None, probes: Probes) -> tuple[EngineState, str]:
+    """The engine's state and one line about it.
+
+    `view` is None while the launcher cannot be reached, `last` is what it said before.
+    """
+    if view is None:
+        return _without_launcher(last)
+    if view.state == machine.RUNNING:
+        return _of_process(view, probes)
+    if view.state == machine.STOPPING:
+        return _of_stopping(view)
+    if view.state == machine.CRASH_LOOP:
+        return EngineState.CRASH_LOOP, _crash_loop(view)
+    if view.state == machine.STOPPED or view.locked:
+        return _AT_REST[view.state], ""
+    return EngineState.WAITING, "the launcher waits for the volume's lock: another pod holds it"
+
+
+def _of_stopping(view: View) -> tuple[EngineState, str]:
+    if view.restarting_for is not None:
+        return EngineState.STARTING, "the engine is stopped for a restart"
+    return EngineState.STOPPED, "the engine is being stopped"
+
+
+def _without_launcher(last: View | None) -> tuple[EngineState, str]:
+    if last is not None and last.state == machine.CRASH_LOOP:
+        return EngineState.CRASH_LOOP, _crash_loop(last)
+    if last is not None and last.terminating and last.pid is None:
+        return EngineState.STOPPED, "the database container has ended"
+    return EngineState.UNKNOWN, "the launcher cannot be reached"
+
+
+def _of_process(view: View, probes: Probes) -> tuple[EngineState, str]:
+    if probes.answered and probes.failures < FAILED_PROBES:
+        return EngineState.RUNNING, ""
+    if probes.answered or view.answered:
+        return EngineState.UNRESPONSIVE, probes.error
+    if view.cause == machine.CAUSE_CRASH:
+        return EngineState.CRASHED, f"started anew after {view.last_exit}"
+    return EngineState.STARTING, probes.error
+
+
+def _crash_loop(view: View) -> str:
+    return f"the engine died again and again, last with {view.last_exit}; see its log"

@@ -1,0 +1,58 @@
+"""The task `verify`: the server's own check of every table. Runs in a task's child process."""
+
+from typing import Final
+
+import pymysql
+
+from coffer_common.errors import Permanent
+from coffer_guest.engines.mariadb import account, configuration
+from coffer_guest.engines.mariadb.session import Query, Sessions
+from coffer_guest.engines.mariadb.sql import identifier
+from coffer_guest.task_child import TaskContext
+
+_TABLE_TIMEOUT_S: Final = 6 * 3600
+_SOUND: Final = frozenset({"OK", "Table is already up to date"})
+_TABLES: Final = """
+SELECT table_schema, table_name, COALESCE(data_length + index_length, 0)
+FROM information_schema.tables
+WHERE table_type = 'BASE TABLE' AND table_schema NOT IN ('information_schema', 'performance_schema')
+ORDER BY table_schema, table_name
+"""
+_SHOWN: Final = 5
+
+
+def run(context: TaskContext) -> str:
+    """Check all tables, the server's own too. Raises Permanent that names the damaged ones."""
+    sessions = Sessions(context.site.run / configuration.SOCKET, account())
+    return sessions.call_now(lambda query: _check_all(query, context), _TABLE_TIMEOUT_S)
+
+
+def _check_all(query: Query, context: TaskContext) -> str:
+    tables = [(str(row[0]), str(row[1]), int(str(row[2]))) for row in query(_TABLES)]
+    total, done = sum(size for *_, size in tables), 0
+    damaged = []
+    for database, table, size in tables:
+        name = f"{identifier(database)}.{identifier(table)}"
+        finding = _check(query, name)
+        if finding is not None:
+            damaged.append(f"{name}: {finding}")
+        done += size
+        context.report(done, total)
+    if damaged:
+        more = f" and {len(damaged) - _SHOWN} more" if len(damaged) > _SHOWN else ""
+        raise Permanent(f"{len(damaged)} damaged: {'; '.join(damaged[:_SHOWN])}{more}")
+    return f"{len(tables)} tables are sound"
+
+
+def _check(query: Query, name: str) -> str | None:
+    """What is wrong with a table; None: nothing, or it has gone meanwhile."""
+    try:
+        rows = query(f"CHECK TABLE {name}")
+    except pymysql.err.ProgrammingError as error:
+        return str(error.args[-1])
+    for _table, _operation, kind, text in rows:
+        if kind == "Error" and "doesn't exist" in str(text):
+            return None
+        if kind in ("error", "Error") or (kind == "status" and text not in _SOUND):
+            return None if "doesn't support" in str(text) else str(text)
+    return None

@@ -1,0 +1,134 @@
+"""The agent's side of the launcher's socket.
+
+Keeps a subscription, and with it the launcher's latest word; reconnects for ever. Commands have a
+connection each and a time limit: a launcher that hangs costs a command, never the agent.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+
+from coffer_common.errors import Transient
+from coffer_guest.engine_state import View
+from coffer_guest.engines.base import LaunchSpec
+
+_log = logging.getLogger(__name__)
+
+_TIMEOUT_S: Final = 5.0
+_RECONNECT_S: Final = (0.02, 0.25)  # from the first attempt to a lasting absence
+_LINE_LIMIT_BYTES: Final = 1 << 20
+
+
+class LauncherUnavailable(Transient):
+    """The launcher does not answer, or refuses; the message says which."""
+
+
+class LauncherClient:
+    """One launcher; `changed` is called whenever `view` is another."""
+
+    def __init__(self, path: Path, changed: Callable[[], None]) -> None:
+        self._path = path
+        self._changed = changed
+        self.view: View | None = None  # None while there is no connection
+        self.last: View | None = None  # the last one there was
+
+    async def run(self) -> None:
+        """Follow the launcher until cancelled."""
+        pause_s = _RECONNECT_S[0]
+        while True:
+            try:
+                await self._follow()
+                pause_s = _RECONNECT_S[0]
+            except (OSError, ValidationError, ValueError) as error:
+                if not isinstance(error, (FileNotFoundError, ConnectionError)):
+                    _log.warning("launcher: %s", error)
+                pause_s = min(pause_s * 1.1, _RECONNECT_S[1])
+            if self.view is not None:
+                self.view = None
+                self._changed()
+            await asyncio.sleep(pause_s)
+
+    async def start(self, spec: LaunchSpec) -> None:
+        await self._command({"op": "start", **_fields(spec)})
+
+    async def restart(self, spec: LaunchSpec, token: str) -> None:
+        await self._command({"op": "restart", "token": token, **_fields(spec)})
+
+    async def stop(self) -> None:
+        await self._command({"op": "stop"})
+
+    async def reset(self) -> None:
+        await self._command({"op": "reset"})
+
+    async def answered(self, generation: int) -> None:
+        """Let the launcher remember that this process has answered."""
+        await self._command({"op": "answered", "generation": generation})
+
+    def lock(self) -> int:
+        """The descriptor that holds the volume's lock; blocking. The caller closes it.
+
+        While it is open, nobody else gets the lock, also when the launcher dies. Closing it is
+        all: an unlock would take it from the launcher too. Raises LauncherUnavailable.
+        """
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+                sock.settimeout(_TIMEOUT_S)
+                sock.connect(str(self._path))
+                sock.sendall(b'{"op":"lock"}\n')
+                data, descriptors, _flags, _address = socket.recv_fds(sock, 65536, 1)
+        except OSError as error:
+            raise LauncherUnavailable(f"the launcher cannot be asked for the lock: {error}") from (
+                error
+            )
+        if not descriptors:
+            raise LauncherUnavailable(f"the launcher gives no lock: {_refusal(data)}")
+        return descriptors[0]
+
+    async def _follow(self) -> None:
+        reader, writer = await asyncio.open_unix_connection(self._path, limit=_LINE_LIMIT_BYTES)
+        try:
+            writer.write(b'{"op":"subscribe"}\n')
+            while line := await reader.readline():
+                view = View.model_validate(json.loads(line)["status"])
+                if view != self.view:
+                    self.view = self.last = view
+                    self._changed()
+        finally:
+            writer.close()
+
+    async def _command(self, request: dict[str, object]) -> None:
+        try:
+            async with asyncio.timeout(_TIMEOUT_S):
+                reader, writer = await asyncio.open_unix_connection(
+                    self._path, limit=_LINE_LIMIT_BYTES
+                )
+                with contextlib.closing(writer):
+                    writer.write(json.dumps(request).encode() + b"\n")
+                    line = await reader.readline()
+        except (OSError, TimeoutError) as error:
+            raise LauncherUnavailable(f"the launcher does not answer: {error!r}") from error
+        if not line or not json.loads(line).get("ok"):
+            raise LauncherUnavailable(f"the launcher refuses {request['op']}: {_refusal(line)}")
+
+
+def _fields(spec: LaunchSpec) -> dict[str, object]:
+    return {
+        "argv": list(spec.argv),
+        "env": dict(spec.env),
+        "stop_signal": int(spec.stop_signal),
+        "stop_timeout_s": spec.stop_timeout_s,
+    }
+
+
+def _refusal(line: bytes) -> str:
+    try:
+        return str(json.loads(line)["error"])
+    except (ValueError, KeyError, TypeError):
+        return "no answer"

@@ -1,0 +1,107 @@
+"""Entry point of the guest agent: puts its parts together, and takes them apart at SIGTERM.
+
+The engine is none of its business then: the launcher stops that by its own signal.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import uuid
+from collections.abc import Mapping
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from coffer_guest import settings as settings_module
+from coffer_guest.board import Board
+from coffer_guest.layout import Step
+from coffer_guest.settings import Settings
+from coffer_guest.supervisor import Supervisor
+from coffer_guest.task_child import site_message
+from coffer_guest.tasks import Tasks
+
+if TYPE_CHECKING:
+    from coffer_guest.server import Server
+
+
+class Agent:
+    """One agent process."""
+
+    def __init__(self, settings: Settings, step: Step) -> None:
+        self.settings = settings
+        self.board = Board(_version(), str(uuid.uuid4()), settings.pod.uid)
+        self.tasks = Tasks(
+            settings.paths.tasks,
+            lambda tasks: self.board.publish(tasks=tasks),
+            self._task_site,
+        )
+        self.supervisor = Supervisor(settings, self.board, step, self.tasks.recover)
+
+    async def run(self) -> None:
+        """Work until SIGTERM or SIGINT; an error of a part ends all."""
+        ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, ended.set)
+        parts = [
+            asyncio.create_task(self.supervisor.run()),
+            asyncio.create_task(self._serve()),
+        ]
+        waiting = asyncio.create_task(ended.wait())
+        await asyncio.wait([*parts, waiting], return_when=asyncio.FIRST_COMPLETED)
+        failures = [part.exception() for part in parts if part.done()]
+        for task in (*parts, waiting):
+            task.cancel()
+        await asyncio.gather(*parts, waiting, return_exceptions=True)
+        await self.tasks.close()
+        if self.supervisor.engine is not None:
+            await self.supervisor.engine.close()
+        for failure in failures:
+            if failure is not None:
+                raise failure
+
+    async def _serve(self) -> None:
+        # in a thread: the supervisor prepares the volume while aiohttp is imported
+        server = await asyncio.to_thread(_import_server)
+        await server(self.settings, self.supervisor, self.tasks).run()
+
+    def _task_site(self) -> tuple[Mapping[str, str], Mapping[str, object]]:
+        engine = self.supervisor.running_engine()
+        return engine.tasks, {"site": site_message(engine.site)}
+
+
+def _import_server() -> "type[Server]":
+    from coffer_guest.server import Server  # noqa: PLC0415 - see Agent._serve
+
+    return Server
+
+
+def _version() -> str:
+    try:
+        return metadata.version("coffer")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _no_step(_: str) -> None:
+    """Production: nothing happens between the steps of a layout."""
+
+
+def start(settings: Settings, step: Step = _no_step) -> None:
+    """Run an agent to its end."""
+    logging.basicConfig(
+        level=logging.INFO,
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    asyncio.run(Agent(settings, step).run())
+
+
+def main() -> None:
+    """Entry point: coffer-guest."""
+    start(settings_module.parse(sys.argv[1:], os.environ))
+
+
+if __name__ == "__main__":
+    main()
