@@ -16,7 +16,7 @@ from coffer_operator.observe.store import Store, ref_of, version_of
 
 log = logging.getLogger(__name__)
 
-PAGE_SIZE: Final = 500
+PAGE_SIZE: Final = 250
 FIRST_BACKOFF_S: Final = 0.5
 MAX_BACKOFF_S: Final = 30.0
 SILENCE_S: Final = 150.0  # bookmarks come about once a minute
