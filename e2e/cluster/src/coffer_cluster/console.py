@@ -11,6 +11,13 @@ from contextlib import contextmanager
 
 _lock = threading.Lock()
 _quiet = False
+_name = "cluster"
+
+
+def set_name(name: str) -> None:
+    """The word before each line: other tools that use this module have their own."""
+    global _name  # noqa: PLW0603 - one process has one terminal
+    _name = name
 
 
 def set_quiet(quiet: bool) -> None:
@@ -22,7 +29,7 @@ def say(text: str) -> None:
     if _quiet:
         return
     with _lock:
-        print(f"cluster: {text}", file=sys.stderr, flush=True)
+        print(f"{_name}: {text}", file=sys.stderr, flush=True)
 
 
 @contextmanager

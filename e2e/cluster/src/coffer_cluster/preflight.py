@@ -6,6 +6,7 @@ Programs come from Debian, and only those that are not there yet.
 import os
 import platform
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from coffer_cluster import cgroups, console, locks
@@ -75,8 +76,10 @@ def check() -> None:
             )
 
 
-def install_missing() -> None:
-    packages = _missing_packages()
+def install_missing(programs: Mapping[str, str] | None = None) -> None:
+    """Install the packages of missing programs; those that the cluster needs if None."""
+    wanted = PROGRAMS if programs is None else programs
+    packages = _missing_packages(wanted)
     if not packages:
         return
     if not shutil.which("apt-get"):
@@ -84,16 +87,16 @@ def install_missing() -> None:
             f"missing {', '.join(packages)}, and there is no apt-get to install them with"
         )
     with locks.exclusive(STATE_ROOT / "apt.lock", INSTALL_TIMEOUT_S):
-        packages = _missing_packages()
+        packages = _missing_packages(wanted)
         with console.step(f"installing {' '.join(packages)}"):
             _install(packages)
-    if packages := _missing_packages():
+    if packages := _missing_packages(wanted):
         raise UnsupportedError(f"still missing after installing: {', '.join(packages)}")
 
 
-def _missing_packages() -> list[str]:
+def _missing_packages(programs: Mapping[str, str]) -> list[str]:
     path = f"{os.environ.get('PATH', os.defpath)}:{SBIN}"
-    return sorted({package for program, package in PROGRAMS.items() if not _present(program, path)})
+    return sorted({package for program, package in programs.items() if not _present(program, path)})
 
 
 def _present(program: str, path: str) -> bool:
