@@ -84,6 +84,12 @@ class Api:
         self._idle: http.client.HTTPConnection | None = None
         self._server_time: tuple[datetime, float] | None = None  # and when we learned it
 
+    def close(self) -> None:
+        """Give back the connection."""
+        if self._idle is not None:
+            self._idle.close()
+            self._idle = None
+
     def now(self) -> datetime:
         """The time by the server's clock once it has answered, else by ours."""
         if self._server_time is None:
@@ -145,7 +151,7 @@ class Api:
             "timeoutSeconds": str(max(1, int(timeout_s))),
         }
         path = kind.path(namespace)
-        connection, answer = self._send("GET", path, query, None, timeout_s + 5)
+        connection, answer = self._send("GET", path, query, None, timeout_s)
         with contextlib.closing(connection):
             try:
                 while line := answer.readline():
@@ -204,7 +210,7 @@ class Api:
             connection.close()
             if answer.status == 401 and login_again and self._login.forget():
                 login_again = False
-                self._transport = None
+                self._transport = None  # the certificate may be another one, too
             elif answer.status == 429 and attempt < _ATTEMPTS:  # refused unread: safe to repeat
                 self._sleep(_put_off_s(answer.headers.get("Retry-After")))
             else:

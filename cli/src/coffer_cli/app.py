@@ -31,7 +31,10 @@ class App:
 
     @cached_property
     def api(self) -> Api:
-        return Api(self.target)
+        """The API server; its connection ends with the command."""
+        api = Api(self.target)
+        click.get_current_context().find_root().call_on_close(api.close)
+        return api
 
     @property
     def here(self) -> str:
@@ -67,7 +70,7 @@ def cluster_options(command: F) -> F:
     return command
 
 
-def output_option(*formats: str, default: str = "table") -> Callable[[F], F]:
+def output_option(*formats: str, default: str | None = "table") -> Callable[[F], F]:
     """-o with these formats (all of them if none are given)."""
     return click.option(
         "-o",
@@ -75,7 +78,7 @@ def output_option(*formats: str, default: str = "table") -> Callable[[F], F]:
         "form",
         type=click.Choice(formats or FORMATS),
         default=default,
-        show_default=bool(default),
+        show_default=default is not None,
         help="Output format.",
     )
 

@@ -39,7 +39,7 @@ from coffer_cli.waiting import Follower
     default="none",
     help="client: only print the manifest; server: have it checked, too.",
 )
-@output_option(default="")
+@output_option("json", "yaml", "name", default=None)
 @wait_options(600)
 @cluster_options
 @pass_app
@@ -56,7 +56,7 @@ def create(  # noqa: PLR0913 -- one parameter for each option
     deletion_policy: str | None,
     deletion_protection: bool,
     dry_run: str,
-    form: str,
+    form: str | None,
     wait: bool,
     timeout_s: float,
 ) -> None:
@@ -84,18 +84,18 @@ def create(  # noqa: PLR0913 -- one parameter for each option
     if dry_run != "none" or not wait:
         _write(obj, form, created)
         return
-    click.echo(created, err=bool(form))
+    click.echo(created, err=form is not None)
     with progress(name) as shown:
         follower = Follower(app.api, timeout_s)
         obj = follower.until_done(INSTANCE, app.here, name, judge.instance, shown)
     _write(obj, form, _summary(obj))
 
 
-def _write(obj: Object, form: str, otherwise: str) -> None:
-    if form in ("json", "yaml", "name"):
-        output.one(INSTANCE, obj, form)
-    else:
+def _write(obj: Object, form: str | None, otherwise: str) -> None:
+    if form is None:
         click.echo(otherwise)
+    else:
+        output.one(INSTANCE, obj, form)
 
 
 def _summary(obj: Object) -> str:

@@ -38,7 +38,7 @@ def delete(app: App, *, name: str, yes: bool, wait: bool, timeout_s: float) -> N
 
 def _ask(obj: Object) -> None:
     name, namespace = obj["metadata"]["name"], obj["metadata"].get("namespace")
-    if not sys.stdin.isatty():
+    if not _can_ask():
         raise CliError(f"deleting {name} needs --yes where nobody can be asked", Exit.USAGE)
     volume = naming.data_volume(name)
     fate = (
@@ -49,6 +49,10 @@ def _ask(obj: Object) -> None:
     question = f"Delete database instance {name} in namespace {namespace}? ({fate})"
     if not click.confirm(question, err=True):
         raise CliError("not deleted", Exit.FAILED)
+
+
+def _can_ask() -> bool:
+    return sys.stdin.isatty()
 
 
 def _keeps_volume(obj: Object) -> bool:

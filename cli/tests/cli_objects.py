@@ -1,0 +1,82 @@
+"""Objects of the command line's tests, as the operator would have them."""
+
+from typing import Any
+
+Object = dict[str, Any]
+
+INSTANCES = "/apis/coffer.dev/v1alpha1/namespaces/shop/databaseinstances"
+OPERATIONS = "/apis/coffer.dev/v1alpha1/namespaces/shop/operations"
+DATASTORES = "/apis/coffer.dev/v1alpha1/datastoreversions"
+FLAVORS = "/apis/coffer.dev/v1alpha1/flavors"
+SECRETS = "/api/v1/namespaces/shop/secrets"
+PODS = "/api/v1/namespaces/shop/pods"
+EVENTS = "/api/v1/namespaces/shop/events"
+DEPLOYMENTS = "/apis/apps/v1/namespaces/coffer-system/deployments"
+
+
+def condition(kind: str, value: str, message: str = "", generation: int = 1) -> Object:
+    return {
+        "type": kind,
+        "status": value,
+        "reason": "Because",
+        "message": message,
+        "observedGeneration": generation,
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+
+
+def ready_status(name: str = "orders") -> Object:
+    return {
+        "phase": "Active",
+        "observedGeneration": 1,
+        "conditions": [
+            condition("Ready", "True", "serving"),
+            condition("Available", "True", "accepts connections"),
+        ],
+        "role": "standalone",
+        "group": name,
+        "endpoints": {
+            "host": f"{name}-rw.shop.svc",
+            "port": 3306,
+            "readOnlyHost": f"{name}-ro.shop.svc",
+        },
+        "bindingSecrets": [{"user": "app", "host": "%", "name": f"{name}-app"}],
+        "datastore": {"type": "mariadb", "version": "10.11", "name": "mariadb-10.11"},
+        "volume": {"size": "10Gi", "usedBytes": 1610612736, "usedPercent": 15},
+    }
+
+
+def building_status(message: str) -> Object:
+    return {
+        "phase": "Building",
+        "observedGeneration": 1,
+        "conditions": [
+            condition("Ready", "False", message),
+            condition("Reconciling", "True", message),
+        ],
+    }
+
+
+def stalled_status(message: str) -> Object:
+    return {
+        "phase": "Error",
+        "observedGeneration": 1,
+        "conditions": [condition("Ready", "False", message), condition("Stalled", "True", message)],
+    }
+
+
+def instance(name: str = "orders", *, namespace: str = "shop", **spec: Any) -> Object:
+    return {
+        "apiVersion": "coffer.dev/v1alpha1",
+        "kind": "DatabaseInstance",
+        "metadata": {"name": name, "namespace": namespace, "managedFields": [{"manager": "x"}]},
+        "spec": {
+            "datastore": {"type": "mariadb"},
+            "flavor": "small",
+            "volume": {"size": "10Gi"},
+            "databases": [{"name": "shop"}],
+            "users": [{"name": "app", "databases": ["shop"]}],
+            **spec,
+        },
+        "status": ready_status(name),
+    }
