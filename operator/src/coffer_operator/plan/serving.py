@@ -1,0 +1,172 @@
+"""Whether the database accepts connections: the condition Available, from agent and kubelet.
+
+Pure. The agent's word counts first; while it is silent, kubelet's; and where neither can tell,
+the answer is Unknown, which is no error.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from coffer_common.resources.base import Condition
+from coffer_common.wire import DataState, EngineState, EngineStatus
+from coffer_operator.plan import reasons
+from coffer_operator.plan.agent import AgentView
+from coffer_operator.plan.finding import Finding, Severity, Truth
+from coffer_operator.plan.pod import PodVerdict, crash_loops
+from coffer_operator.plan.world import PodFact, World
+
+
+@dataclass(frozen=True)
+class Serving:
+    """Status of Available, and what it means for the instance."""
+
+    available: Truth
+    finding: Finding
+
+
+def judge_serving(
+    world: World, view: AgentView, pod: PodVerdict, conditions: Mapping[str, Condition]
+) -> Serving:
+    """The verdict; `conditions` are the instance's present ones, by type."""
+    if world.pod is None:
+        return _no(Severity.PROGRESS, reasons.NO_POD, "the pod is not there yet")
+    if view.live is not None and view.live.engine.state is not EngineState.UNKNOWN:
+        preparing = _preparing(view)
+        return preparing or _by_engine(view.live.engine)
+    return _by_kubelet(world, world.pod, view, pod, conditions)
+
+
+def _preparing(view: AgentView) -> Serving | None:
+    """While the data are laid out there is no engine to ask."""
+    data = view.data
+    engine = view.live.engine.state if view.live else EngineState.UNKNOWN
+    if data is not None and data.state is DataState.PREPARING and engine is EngineState.WAITING:
+        return _no(Severity.PROGRESS, reasons.PREPARING, "the data are being laid out")
+    return None
+
+
+_NOT_SERVING: Final[Mapping[EngineState, tuple[Severity, str, str]]] = {
+    EngineState.WAITING: (
+        Severity.PROGRESS,
+        reasons.ENGINE_STARTING,
+        "the engine waits for its data",
+    ),
+    EngineState.STARTING: (
+        Severity.PROGRESS,
+        reasons.ENGINE_STARTING,
+        "the engine has been started and does not answer yet",
+    ),
+    EngineState.STOPPED: (
+        Severity.PROGRESS,
+        reasons.ENGINE_STOPPED,
+        "the engine was stopped by request; a Restart operation starts it",
+    ),
+    EngineState.CRASHED: (
+        Severity.PROGRESS,
+        reasons.ENGINE_CRASHED,
+        "the engine died and is being started again",
+    ),
+    EngineState.CRASH_LOOP: (
+        Severity.ERROR,
+        reasons.ENGINE_CRASH_LOOP,
+        "the engine dies again and again; see the log of the container database, mend the cause, "
+        "then run a ResetStatus operation",
+    ),
+}
+
+
+def _by_engine(engine: EngineStatus) -> Serving:
+    if engine.state is EngineState.RUNNING:
+        return Serving(
+            Truth.TRUE, Finding(Severity.GOOD, reasons.ANSWERS, "the engine answers queries")
+        )
+    if engine.state is EngineState.UNRESPONSIVE:
+        return _unknown(
+            reasons.ENGINE_UNRESPONSIVE,
+            "the engine runs, but does not answer a query now; if that lasts, see its log and run "
+            "a Restart operation",
+        )
+    severity, reason, message = _NOT_SERVING.get(
+        engine.state, (Severity.UNKNOWN, reasons.LAUNCHER_UNREACHABLE, "the engine is not known of")
+    )
+    parts = (engine.message, f"last exit: {engine.last_exit}" if engine.last_exit else "")
+    details = "; ".join(part for part in parts if part)
+    return _no(severity, reason, f"{message} ({' '.join(details.split())})" if details else message)
+
+
+def _by_kubelet(
+    world: World,
+    pod: PodFact,
+    view: AgentView,
+    verdict: PodVerdict,
+    conditions: Mapping[str, Condition],
+) -> Serving:
+    if pod.deleting:
+        return _no(Severity.PROGRESS, reasons.POD_STOPPING, "the pod is being replaced")
+    if verdict.runs is False:
+        return _not_running(pod, verdict)
+    if world.node_ready is False:
+        return _unknown(
+            reasons.NODE_NOT_READY,
+            f"the node {pod.node} of the pod does not report; whether the database serves cannot "
+            "be told",
+        )
+    if view.live is not None:
+        return _unknown(
+            reasons.LAUNCHER_UNREACHABLE,
+            "the agent cannot reach the launcher, so it cannot tell what the engine does",
+        )
+    if view.error is None and (first := _not_asked_yet(pod, conditions.get("Available"))):
+        return first
+    return _unknown(reasons.AGENT_UNREACHABLE, _silence(pod, view))
+
+
+def _not_asked_yet(pod: PodFact, former: Condition | None) -> Serving | None:
+    """No word from this pod's agent so far: the operator, or the pod, has just started."""
+    if former is None or former.status == Truth.FALSE:
+        return _no(Severity.PROGRESS, reasons.AGENT_PENDING, "waits for the agent's first answer")
+    if former.status == Truth.TRUE and pod.ready:
+        # Kubelet's probe has the agent's own word that the engine answers.
+        return Serving(
+            Truth.TRUE, Finding(Severity.GOOD, former.reason, former.message or former.reason)
+        )
+    return None
+
+
+def _not_running(pod: PodFact, verdict: PodVerdict) -> Serving:
+    if verdict.trouble is not None:
+        return Serving(Truth.FALSE, verdict.trouble)
+    database = pod.database
+    if crash_loops(database):
+        last = database.last_exit if database is not None else None
+        return _no(
+            Severity.ERROR,
+            reasons.ENGINE_CRASH_LOOP,
+            f"the container database ends again and again (last exit: {last or 'not known'}); see "
+            "its log, mend the cause, then run a ResetStatus operation",
+        )
+    said = database.waiting_reason if database is not None else None
+    return _no(
+        Severity.PROGRESS,
+        reasons.POD_STARTING,
+        f"the pod is being started ({said})" if said else "the pod is being started",
+    )
+
+
+def _silence(pod: PodFact, view: AgentView) -> str:
+    guest = pod.guest
+    said = view.error
+    if guest is not None and not guest.running and guest.waiting_reason:
+        said = f"its container waits: {guest.waiting_reason}"
+    kubelet = "kubelet reports the pod ready" if pod.ready else "the pod is not ready"
+    text = f"the agent cannot be reached ({said or 'no answer yet'}); {kubelet}, and the database "
+    return " ".join((text + "goes on without the agent").split())
+
+
+def _no(severity: Severity, reason: str, message: str) -> Serving:
+    return Serving(Truth.FALSE, Finding(severity, reason, message))
+
+
+def _unknown(reason: str, message: str) -> Serving:
+    return Serving(Truth.UNKNOWN, Finding(Severity.UNKNOWN, reason, message))
