@@ -31,10 +31,12 @@ class App:
 
     @cached_property
     def api(self) -> Api:
-        """The API server; its connection ends with the command."""
-        api = Api(self.target)
-        click.get_current_context().find_root().call_on_close(api.close)
-        return api
+        return Api(self.target)
+
+    def close(self) -> None:
+        """Give back what the command used."""
+        if "api" in vars(self):
+            self.api.close()
 
     @property
     def here(self) -> str:
@@ -115,4 +117,6 @@ def complete_instances(ctx: click.Context, _param: click.Parameter, incomplete: 
         names = [item["metadata"]["name"] for item in app.api.list(INSTANCE, app.here)]
     except CliError:
         return []
+    finally:
+        app.close()
     return [name for name in names if name.startswith(incomplete)]

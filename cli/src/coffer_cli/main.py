@@ -81,7 +81,7 @@ class _Commands(click.Group):
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """Databases as a service on Kubernetes: create, look at and use database instances."""
-    ctx.ensure_object(App)
+    ctx.call_on_close(ctx.ensure_object(App).close)
 
 
 def main() -> NoReturn:
