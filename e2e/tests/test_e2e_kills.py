@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from coffer_cluster.cluster import Cluster
 
+from coffer_cluster.cluster import Cluster
 from e2e_kube import Object, Space, condition, query, wait_until
 from e2e_manifests import instance, operation
 from e2e_processes import engine, main_process

@@ -7,7 +7,7 @@ one for the query, no TLS. Everything that Coffer takes above it is Coffer's own
 from typing import Any
 
 Object = dict[str, Any]
-PASSWORD = "floor"  # noqa: S105 - of a database that lives for seconds, in a namespace of its own
+PASSWORD = "floor"
 
 _MARIADB = """
 set -eu

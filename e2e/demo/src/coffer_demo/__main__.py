@@ -1,0 +1,67 @@
+"""The command behind `make install`, `make uninstall` and `make demo`."""
+
+import sys
+
+import click
+
+from coffer_cluster.errors import ClusterError, UnsupportedError
+from coffer_demo.demo import run_demo
+from coffer_demo.install import install, reach, uninstall, wanted_cluster
+from coffer_demo.progress import DemoError, Steps
+
+EXIT_FAILED = 1
+EXIT_UNSUPPORTED = 2
+
+
+@click.group()
+def cli() -> None:
+    """Coffer on a cluster, for people who try it."""
+
+
+@cli.command("install")
+def install_command() -> None:
+    """Bring the images to the cluster and install the chart."""
+    steps, wanted = Steps(), wanted_cluster()
+    target, cluster = reach(wanted, steps)
+    install(target, wanted, cluster, steps)
+    steps.summary()
+
+
+@cli.command("uninstall")
+def uninstall_command() -> None:
+    """Remove the installation."""
+    steps = Steps()
+    target, _ = reach(wanted_cluster(), steps)
+    uninstall(target, steps)
+
+
+@cli.command("demo")
+def demo_command() -> None:
+    """From a bare machine to a connected client."""
+    steps, wanted = Steps(), wanted_cluster()
+    target, cluster = reach(wanted, steps)
+    run_demo(target, install(target, wanted, cluster, steps), steps)
+    steps.summary()
+    steps.say("")
+    steps.say(
+        f"export KUBECONFIG={target.kubeconfig} PATH={target.kubectl.parent}:$PWD/.venv/bin:$PATH"
+    )
+    steps.say("kubectl get coffer            # all of Coffer's objects")
+    steps.say("kubectl coffer list           # the same as a plugin sees it")
+    steps.say("kubectl coffer connect mariadb")
+    steps.say("make uninstall                # or make cluster-down, for all of it")
+
+
+def main() -> None:
+    try:
+        cli()
+    except UnsupportedError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(EXIT_UNSUPPORTED)
+    except (ClusterError, DemoError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(EXIT_FAILED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""A cluster of the tests' own with Coffer installed by its chart, and a namespace for each test.
+
+KEEP=1 leaves the cluster up; the next run begins by taking it down.
+"""
+
+import os
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+from coffer_cluster.cluster import Cluster
+from coffer_cluster.target import Kind
+from coffer_cluster.target import Target as Wanted
+from coffer_demo.install import Installed, install, reach
+from coffer_demo.progress import Steps
+from coffer_demo.target import Target
+from e2e_kube import Kube, KubectlError, Space, wait_until
+
+TAG = "e2e"
+WEBHOOK = ("validatingwebhookconfiguration", "coffer")
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """The embedded cluster of the tests, new."""
+    made = Cluster(TAG)
+    made.down()
+    made.up()
+    try:
+        yield made
+    finally:
+        if os.environ.get("KEEP") != "1":
+            made.down()
+
+
+@pytest.fixture(scope="session")
+def target(cluster: Cluster) -> Target:
+    return reach(Wanted(Kind.EMBEDDED, TAG, str(cluster.kubeconfig)), Steps())[0]
+
+
+@pytest.fixture(scope="session")
+def installed(cluster: Cluster, target: Target) -> Installed:
+    """Coffer, from this tree's images and chart, with the chart's own ServiceAccount."""
+    wanted = Wanted(Kind.EMBEDDED, TAG, str(cluster.kubeconfig))
+    return install(target, wanted, cluster, Steps())
+
+
+@pytest.fixture(scope="session")
+def kube(target: Target, installed: Installed) -> Kube:
+    return Kube(target.kubectl, target.kubeconfig)
+
+
+@pytest.fixture
+def space(kube: Kube, request: pytest.FixtureRequest) -> Iterator[Space]:
+    """A namespace of the test's own; what is in it is printed when the test fails."""
+    made = Space(kube, f"t-{secrets.token_hex(4)}")
+    kube.run("create", "namespace", made.name)
+    failed_before = request.session.testsfailed
+    try:
+        yield made
+    finally:
+        if request.session.testsfailed > failed_before:
+            describe(made)
+        kube.run("delete", "namespace", made.name, "--ignore-not-found", "--wait=false")
+
+
+def describe(space: Space) -> None:
+    """Print the story of a namespace: objects, events, logs."""
+    looks = [
+        ("get", "dbi,dbop,sts,pods,pvc,services,endpointslices", "-o", "wide"),
+        ("get", "dbi,dbop", "-o", "yaml"),
+        ("get", "events", "--sort-by=.lastTimestamp"),
+        ("logs", "-l", "coffer.dev/instance", "--all-containers", "--prefix", "--tail=60"),
+    ]
+    for look in looks:
+        print(f"--- kubectl {' '.join(look)}")
+        try:
+            print(space.kube.run(*look, "-n", space.name))
+        except KubectlError as error:
+            print(error)
+    print("--- operator")
+    selector = "app.kubernetes.io/component=operator"
+    print(space.kube.run("logs", "-n", "coffer-system", "-l", selector, "--tail=80"))
+
+
+def patch_webhook(kube: Kube, patch: str) -> None:
+    kube.run("patch", *WEBHOOK, "--type=json", f"-p={patch}")
+
+
+@pytest.fixture
+def strict_webhook(kube: Kube) -> Iterator[None]:
+    """failurePolicy Fail, so that a refusal cannot be missed, and an answer cannot be skipped."""
+    set_policy = '[{{"op":"replace","path":"/webhooks/{}/failurePolicy","value":"{}"}}]'
+    count = len(kube.get(*WEBHOOK, "default")["webhooks"])  # type: ignore[index] # it is installed
+    for i in range(count):
+        patch_webhook(kube, set_policy.format(i, "Fail"))
+    try:
+        yield
+    finally:
+        for i in range(count):
+            patch_webhook(kube, set_policy.format(i, "Ignore"))
+
+
+@pytest.fixture
+def no_webhook(kube: Kube) -> Iterator[None]:
+    """A webhook that is asked about no namespace: the condition has to say it all."""
+    found = kube.get(*WEBHOOK, "default")
+    assert found is not None
+    nowhere = '{"matchLabels":{"coffer.dev/nowhere":"true"}}'
+    paths = [f"/webhooks/{i}/namespaceSelector" for i in range(len(found["webhooks"]))]
+    patches = ",".join(f'{{"op":"add","path":"{p}","value":{nowhere}}}' for p in paths)
+    patch_webhook(kube, f"[{patches}]")
+    wait_until("the API server knows", lambda: _unasked(kube))
+    try:
+        yield
+    finally:
+        clears = ",".join(f'{{"op":"replace","path":"{p}","value":{{}}}}' for p in paths)
+        patch_webhook(kube, f"[{clears}]")
+
+
+def _unasked(kube: Kube) -> bool:
+    """Whether a manifest that the webhook refuses is taken in a dry run."""
+    probe = (
+        '{"apiVersion":"coffer.dev/v1alpha1","kind":"DatabaseInstance",'
+        '"metadata":{"name":"probe","namespace":"default"},"spec":{"datastore":'
+        '{"type":"none"},"flavor":"none","volume":{"size":"1Gi"}}}'
+    )
+    try:
+        kube.run("apply", "--dry-run=server", "-f", "-", stdin=probe)
+    except KubectlError:
+        return False
+    return True
