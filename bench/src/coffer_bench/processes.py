@@ -1,4 +1,4 @@
-"""Memory and CPU of the cluster's processes, read from /proc of the machine that holds the nodes."""
+"""Memory and CPU of the cluster's processes, from /proc of the machine that holds the nodes."""
 
 import os
 from dataclasses import dataclass
