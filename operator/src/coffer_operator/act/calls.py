@@ -67,7 +67,7 @@ class Caller:
             wanted["metadata"]["resourceVersion"] = ABSENT
         if present is None or present.get("data") != wanted["data"]:
             await self._api.apply(SECRET, wanted)
-        self._journal.ensured_user(key, f"{user.name}@{user.host}")
+        self._journal.ensured_user(key, user.key)
 
     async def _binding(self, key: Key, name: str) -> Object | None:
         try:

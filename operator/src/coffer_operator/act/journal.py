@@ -34,5 +34,5 @@ class Journal(Protocol):
         ...
 
     def ensured_user(self, key: Key, user: str) -> None:
-        """`name@host` is on the engine, and its binding Secret is written."""
+        """The user of an EnsureUser call with this key is set, and its binding Secret written."""
         ...

@@ -27,7 +27,13 @@ from coffer_operator.kube.api import (
 )
 from coffer_operator.observe import project
 from coffer_operator.observe.store import Store, ref_of
-from coffer_operator.plan.world import ActFailure, CertificateFact, PodFact, StorageClassFact
+from coffer_operator.plan.world import (
+    ActFailure,
+    Catalogue,
+    CertificateFact,
+    PodFact,
+    StorageClassFact,
+)
 
 FOREIGN_FOR_S: Final = 60.0  # how long an object of another is believed to be there still
 
@@ -55,7 +61,7 @@ class Memory:
     certificate_read_at: float = 0.0  # loop time
     certificate: CertificateFact | None = None
     certificate_secret: project.Seen | None = None
-    ensured_users: set[str] = field(default_factory=set)  # `name@host`
+    ensured_users: set[str] = field(default_factory=set)  # keys of EnsureUser calls
     foreign: dict[tuple[str, str], tuple[project.Seen, float]] = field(default_factory=dict)
     failure: ActFailure | None = None
     namespace_terminating: bool = False
@@ -129,6 +135,14 @@ class Cache:
 
     def instance(self, key: Key) -> DatabaseInstance | None:
         return self.instances.get(key.namespace, key.name)
+
+    def catalogue(self) -> Catalogue:
+        """What the administrator offers; unreadable entries are as good as absent ones."""
+        return Catalogue(
+            datastore_versions={r.name: v for r, v in self.versions.items() if v},
+            flavors={r.name: f for r, f in self.flavors.items() if f},
+            storage_classes={r.name: c for r, c in self.storage_classes.items()},
+        )
 
     def foreign(self, key: Key) -> Mapping[tuple[str, str], project.Seen]:
         """Objects of others under names that the instance needs, as long as that is believed."""

@@ -54,7 +54,7 @@ class Notes:
         return self._cache.memory(key).settled.get((kind, name)) == (wanted, live)
 
     def ensured_user(self, key: Key, user: str) -> None:
-        """`name@host` is on the engine, and its binding Secret is written."""
+        """The user of an EnsureUser call with this key is set, and its binding Secret written."""
         self._cache.memory(key).ensured_users.add(user)
 
     def failed(

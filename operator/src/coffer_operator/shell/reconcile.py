@@ -139,7 +139,7 @@ class Reconciler:
         """Resyncs are spread over time by the key."""
         spread = crc32(f"{key.namespace}/{key.name}".encode()) / 2**32
         resync_s = RESYNC_S * (0.75 + 0.5 * spread)
-        return min(resync_s, plan.requeue_after_s or resync_s)
+        return resync_s if plan.requeue_after_s is None else min(resync_s, plan.requeue_after_s)
 
 
 def _writes(plan: Plan) -> bool:
