@@ -30,7 +30,6 @@ from coffer_operator.observe.cache import Cache, Memory
 from coffer_operator.observe.project import Seen
 from coffer_operator.plan.world import (
     AgentFact,
-    Catalogue,
     CertificateFact,
     SliceFact,
     StatefulSetFact,
@@ -153,7 +152,7 @@ class Observer:
         return World(
             now=self._now(),
             instance=instance,
-            catalogue=self._catalogue(),
+            catalogue=self._cache.catalogue(),
             children={name: seen.child for name, seen in found.items()},
             stateful_set=stateful_set if isinstance(stateful_set, StatefulSetFact) else None,
             pod=self._cache.pod(key),
@@ -179,14 +178,6 @@ class Observer:
         for kind, store in self._cache.children.items():
             for name, seen in store.of(key).items():
                 yield (kind, name), seen
-
-    def _catalogue(self) -> Catalogue:
-        """Unreadable entries are left out: they can be used no more than absent ones."""
-        return Catalogue(
-            datastore_versions={r.name: v for r, v in self._cache.versions.items() if v},
-            flavors={r.name: f for r, f in self._cache.flavors.items() if f},
-            storage_classes={r.name: c for r, c in self._cache.storage_classes.items()},
-        )
 
 
 def _fact(found: Mapping[tuple[str, str], Seen], kind: str, name: str) -> object:

@@ -7,7 +7,7 @@ outside (API server, agents, time, randomness, certificates) is given to it.
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Protocol
@@ -135,16 +135,28 @@ class Engine:
         }
 
     @property
-    def synced(self) -> bool:
-        """Whether every kind was listed once."""
-        return all(informer.synced.is_set() for informer in self.informers.values())
+    def catalogue_synced(self) -> bool:
+        """Whether the catalogue is known."""
+        return all(self.informers[kind.kind].synced.is_set() for kind in CATALOGUE_KINDS)
 
     async def run(self) -> None:
-        """Work until cancelled; the caches are filled first, or all would seem to be missing."""
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.run_catalogue())
+            group.create_task(self.run_instances())
+
+    async def run_catalogue(self) -> None:
+        """Know the catalogue, until cancelled; the webhook needs it while standing by, too."""
+        await self._inform_of(CATALOGUE_KINDS)
+
+    async def run_instances(self) -> None:
+        """Work on instances until cancelled.
+
+        The caches are filled first, or all would seem to be missing.
+        """
         try:
             async with asyncio.TaskGroup() as group:
-                for informer in self.informers.values():
-                    group.create_task(self._inform(informer), name=f"informer {informer.kind.kind}")
+                group.create_task(self._inform_of((*CHILD_KINDS, *OWN_KINDS)))
                 for informer in self.informers.values():
                     await informer.synced.wait()
                 log.info("caches filled: %d instances", len(self.cache.instances))
@@ -154,6 +166,15 @@ class Engine:
             self.queue.close()
             await self.agents.close()
 
+    async def _inform_of(self, kinds: Iterable[Kind]) -> None:
+        async with asyncio.TaskGroup() as group:
+            for kind in kinds:
+                informer = self.informers[kind.kind]
+                if self.settings.watch_own or kind not in OWN_KINDS:
+                    group.create_task(informer.run(), name=f"informer {kind.kind}")
+                else:
+                    group.create_task(informer.list_until_synced(), name=f"list {kind.kind}")
+
     def feed(self, kind: Kind, event: str | None, obj: Mapping[str, Any]) -> None:
         """An event of a kind that the engine does not watch itself."""
         store = self.cache.store(kind)
@@ -161,12 +182,6 @@ class Engine:
             store.saw_deletion(obj)
         else:
             store.saw(obj)
-
-    async def _inform(self, informer: Informer) -> None:
-        if self.settings.watch_own or informer.kind not in OWN_KINDS:
-            await informer.run()
-        else:
-            await informer.list_until_synced()
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()

@@ -1,0 +1,241 @@
+"""The operator's process: its servers, its certificates, its turn by Lease, its end.
+
+Owns the order in which things start and stop. A process that stands by knows the catalogue and
+answers the webhook; it begins to work on instances once it holds the Lease.
+"""
+
+import asyncio
+import base64
+import logging
+import os
+import random
+import signal
+import socket
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, Self
+
+from aiohttp import web
+from prometheus_client import generate_latest
+
+from coffer_common import naming
+from coffer_common.errors import CofferError
+from coffer_operator.act.certificates import LIFE, Authority
+from coffer_operator.guest import tls
+from coffer_operator.guest.client import HttpAgentClient
+from coffer_operator.kube.api import Key, KubeApi
+from coffer_operator.kube.client import connect
+from coffer_operator.plan.instance import plan_instance
+from coffer_operator.shell import admission, crs
+from coffer_operator.shell.engine import Engine, Outside, Settings
+from coffer_operator.shell.lease import NAME, Leadership
+from coffer_operator.shell.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+RENEW_EVERY_S: Final = LIFE.total_seconds() / 3
+RETRY_S: Final = 5.0
+REGISTER_EVERY_S: Final = 600.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the environment of the process says; see `from_environment`."""
+
+    namespace: str = "coffer-system"
+    identity: str = "coffer-operator"
+    webhook_service: str = ""  # empty: no webhook
+    webhook_configuration: str = ""
+    probe_port: int = 8080
+    metrics_port: int = 9090
+    webhook_port: int = 9443
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """COFFER_NAMESPACE, POD_NAME, COFFER_WEBHOOK_SERVICE, COFFER_WEBHOOK_CONFIGURATION.
+
+        COFFER_{PROBE,METRICS,WEBHOOK}_PORT are for running beside others on one address. Raises
+        ValueError for a port that is no number.
+        """
+        fallback = cls()
+        return cls(
+            namespace=environment.get("COFFER_NAMESPACE") or fallback.namespace,
+            identity=environment.get("POD_NAME") or f"{socket.gethostname()}-{os.getpid()}",
+            webhook_service=environment.get("COFFER_WEBHOOK_SERVICE", ""),
+            webhook_configuration=environment.get("COFFER_WEBHOOK_CONFIGURATION", ""),
+            probe_port=int(environment.get("COFFER_PROBE_PORT", fallback.probe_port)),
+            metrics_port=int(environment.get("COFFER_METRICS_PORT", fallback.metrics_port)),
+            webhook_port=int(environment.get("COFFER_WEBHOOK_PORT", fallback.webhook_port)),
+        )
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+async def run(options: Options) -> None:
+    """Run until a signal. Raises LeaseLostError where another operator took over."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as resources:
+        process = await _Process.start(options, stop, resources)
+        main = asyncio.create_task(process.work(), name="work")
+        stopped = asyncio.create_task(stop.wait(), name="stop")
+        resources.push_async_callback(_end, main, stopped)
+        await asyncio.wait((main, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if main.done():
+            main.result()
+
+
+class _Process:
+    """Everything that lives as long as the process."""
+
+    def __init__(
+        self, options: Options, stop: asyncio.Event, api: KubeApi, authority: Authority
+    ) -> None:
+        self._options = options
+        self._stop = stop
+        self._api = api
+        self._authority = authority
+        self._rng = random.Random()  # noqa: S311  # jitter
+        self.metrics = Metrics()
+        client = authority.issue(naming.OPERATOR_COMMON_NAME)
+        self._agent_tls = tls.client_context(authority.pem, client.certificate, client.key)
+        server = authority.issue(NAME, self._webhook_names())
+        self._webhook_tls = tls.server_context(server.certificate, server.key)
+        self.engine: Engine
+
+    @classmethod
+    async def start(cls, options: Options, stop: asyncio.Event, resources: AsyncExitStack) -> Self:
+        """Connect, load the authority, open the servers; closed with `resources`."""
+        metrics = Metrics()
+        api = await connect(random.Random(), told=metrics.requested)  # noqa: S311  # jitter
+        resources.push_async_callback(api.close)
+        authority = await _load_authority(api, options.namespace)
+        process = cls(options, stop, api, authority)
+        process.metrics = metrics
+        agents = await resources.enter_async_context(HttpAgentClient(process._agent_tls))
+        process.engine = Engine(
+            Outside(api, agents, authority, utc_now, process._rng),
+            plan_instance,
+            Settings(operator_namespace=options.namespace, watch_own=False),
+            told=metrics,
+        )
+        process.engine.active.clear()
+        metrics.watch(process.engine)
+        await process._serve(resources)
+        return process
+
+    async def work(self) -> None:
+        """Stand by, then work, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.engine.run_catalogue(), name="catalogue")
+            group.create_task(self._renew_certificates(), name="certificates")
+            if self._options.webhook_configuration:
+                group.create_task(self._register_webhook(), name="webhook")
+            group.create_task(self._lead(), name="lead")
+
+    async def _lead(self) -> None:
+        """Work on instances while we hold the Lease."""
+        options = self._options
+        leadership = Leadership(
+            self._api,
+            Key(options.namespace, NAME),
+            options.identity,
+            self.engine.active,
+            now=utc_now,
+            rng=self._rng,
+        )
+        await leadership.acquire()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(leadership.keep(), name="lease")
+                instances = group.create_task(self.engine.run_instances(), name="instances")
+
+                async def stopping() -> None:
+                    await _end(instances)
+
+                await crs.watch(self.engine.feed, stopping, self._stop)
+                self._stop.set()
+        finally:
+            await leadership.release()
+
+    # --- certificates and webhook ----------------------------------------------------------------
+    async def _renew_certificates(self) -> None:
+        """The operator's own; new connections use them."""
+        while True:
+            await asyncio.sleep(RENEW_EVERY_S)
+            client = self._authority.issue(naming.OPERATOR_COMMON_NAME)
+            tls.renew(self._agent_tls, client.certificate, client.key)
+            server = self._authority.issue(NAME, self._webhook_names())
+            tls.renew(self._webhook_tls, server.certificate, server.key)
+
+    def _webhook_names(self) -> list[str]:
+        service, namespace = self._options.webhook_service, self._options.namespace
+        return [f"{service}.{namespace}.svc"] if service else []
+
+    async def _register_webhook(self) -> None:
+        """Until it succeeds, and now and then again: a chart's upgrade writes it anew."""
+        name = self._options.webhook_configuration
+        bundle = base64.b64encode(self._authority.pem).decode()
+        while True:
+            try:
+                await admission.register(self._api, name, bundle)
+                wait_s = REGISTER_EVERY_S
+            except CofferError as error:
+                log.warning("webhook configuration %s: %s", name, error)
+                wait_s = RETRY_S
+            await asyncio.sleep(wait_s)
+
+    # --- servers ---------------------------------------------------------------------------------
+    async def _serve(self, resources: AsyncExitStack) -> None:
+        options = self._options
+        probes, metrics = web.Application(), web.Application()
+        probes.router.add_get("/healthz", self._health)
+        metrics.router.add_get("/metrics", self._scrape)
+        await _listen(probes, options.probe_port, resources)
+        await _listen(metrics, options.metrics_port, resources)
+        if options.webhook_service:
+            webhook = admission.application(
+                lambda: self.engine.cache.catalogue() if self.engine.catalogue_synced else None
+            )
+            runner = await _listen(webhook, None, resources)
+            site = web.TCPSite(runner, port=options.webhook_port, ssl_context=self._webhook_tls)
+            await site.start()
+
+    async def _health(self, _: web.Request) -> web.Response:
+        """That this is answered says that the event loop turns."""
+        return web.Response(text="active" if self.engine.active.is_set() else "standing by")
+
+    async def _scrape(self, _: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(self.metrics.registry), content_type="text/plain")
+
+
+async def _listen(
+    app: web.Application, port: int | None, resources: AsyncExitStack
+) -> web.AppRunner:
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    resources.push_async_callback(runner.cleanup)
+    if port is not None:
+        await web.TCPSite(runner, port=port).start()
+    return runner
+
+
+async def _load_authority(api: KubeApi, namespace: str) -> Authority:
+    """Tried until the API server answers: a crash would only wait longer."""
+    while True:
+        try:
+            return await Authority.load(api, namespace, utc_now)
+        except CofferError as error:
+            log.warning("certificate authority: %s", error)
+            await asyncio.sleep(RETRY_S)
+
+
+async def _end(*tasks: asyncio.Task[object]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
