@@ -86,12 +86,12 @@ class Health:
         """What databases and users there are must be read again."""
         self._inventory_at = float("-inf")
 
+    def inventory_due(self) -> bool:
+        return self.probes.answered and time.monotonic() - self._inventory_at >= _INVENTORY_S
+
     async def take_inventory(self, engine: Engine) -> None:
-        """Read the names of databases and users, when that is due."""
-        now = time.monotonic()
-        if not self.probes.answered or now - self._inventory_at < _INVENTORY_S:
-            return
-        self._inventory_at = now
+        """Read the names of databases and users."""
+        self._inventory_at = time.monotonic()
         try:
             async with asyncio.timeout(10):
                 databases = await engine.databases()

@@ -11,7 +11,7 @@ import sys
 import uuid
 from collections.abc import Mapping
 from importlib import metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from coffer_guest import settings as settings_module
 from coffer_guest.board import Board
@@ -23,6 +23,9 @@ from coffer_guest.tasks import Tasks
 
 if TYPE_CHECKING:
     from coffer_guest.server import Server
+
+
+_AUTHORITIES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")  # of OpenSSL
 
 
 class Agent:
@@ -72,8 +75,21 @@ class Agent:
 
 
 def _import_server() -> "type[Server]":
-    from coffer_guest.server import Server  # noqa: PLC0415 - see Agent._serve
+    """Import aiohttp, without the system's certificate authorities.
 
+    It reads them when it is imported: 4 MiB for nothing, since every peer of an agent is checked
+    against an authority that the agent was given.
+    """
+    before = {name: os.environ.get(name) for name in _AUTHORITIES}
+    os.environ |= dict.fromkeys(_AUTHORITIES, os.devnull)
+    try:
+        from coffer_guest.server import Server  # noqa: PLC0415 - see Agent._serve
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
     return Server
 
 

@@ -22,7 +22,7 @@ from coffer_common.wire import (
     EngineStatus,
     GuestConfig,
 )
-from coffer_guest import configuration, intent
+from coffer_guest import configuration, intent, memory
 from coffer_guest.board import Board
 from coffer_guest.data import Data
 from coffer_guest.engine_state import Command, View, judge, steer
@@ -116,7 +116,8 @@ class Supervisor:
             return f"data: {self._data.state.value} {self._data.message}".rstrip()
         if await self.health.probe(self.engine):
             return None
-        self.wake()
+        if self.board.status.engine.state is EngineState.RUNNING:
+            self.wake()
         state, message = judge(self.launcher.view, self.launcher.last, self.health.probes)
         return f"engine: {state.value} {message}".rstrip()
 
@@ -137,8 +138,9 @@ class Supervisor:
         if self.engine is not None and self.health.due():
             await self.health.probe(self.engine)
             await self._note_answer()
-        if self.engine is not None:
+        if self.engine is not None and self.health.inventory_due():
             await self.health.take_inventory(self.engine)
+            memory.give_back()
         return self._publish()
 
     async def _read_config(self) -> None:

@@ -11,11 +11,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
-import pymysql
-from pymysql.connections import Connection
-
 from coffer_common.errors import Transient, UserError
 from coffer_guest.engines.base import EngineUnavailable
+from coffer_guest.engines.mariadb.driver import Connection, pymysql
 
 T = TypeVar("T")
 Row = tuple[object, ...]

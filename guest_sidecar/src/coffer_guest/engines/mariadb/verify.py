@@ -2,10 +2,9 @@
 
 from typing import Final
 
-import pymysql
-
 from coffer_common.errors import Permanent
 from coffer_guest.engines.mariadb import account, configuration
+from coffer_guest.engines.mariadb.driver import pymysql
 from coffer_guest.engines.mariadb.session import Query, Sessions
 from coffer_guest.engines.mariadb.sql import identifier
 from coffer_guest.task_child import TaskContext
