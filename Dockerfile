@@ -36,7 +36,6 @@ ENV COMPILE="python3 -m compileall -q --invalidation-mode unchecked-hash" \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_ONLY_BINARY=:all: \
-    PIP_QUIET=1 \
     PIP_RETRIES=1 \
     PIP_ROOT_USER_ACTION=ignore
 COPY requirements/build.txt /src/requirements/
@@ -61,6 +60,7 @@ RUN --mount=type=secret,id=ca_bundle,target=/etc/ssl/certs/ca-certificates.crt \
 # Each image has only the packages that it runs: an edit of the operator makes no new guest. README
 # and crds, which pyproject.toml names, may be empty for the same reason.
 FROM tools AS code-operator
+LABEL coffer.dev/stage=scratch
 COPY LICENSE pyproject.toml /src/
 COPY crds /src/crds
 COPY templates /src/templates
@@ -74,6 +74,7 @@ RUN cd /src && touch README.md \
     && $COMPILE /out && find /out -exec touch -hd @0 {} +
 
 FROM tools AS code-guest
+LABEL coffer.dev/stage=scratch
 COPY LICENSE pyproject.toml /src/
 COPY templates /src/templates
 COPY common/src /src/common/src

@@ -1,0 +1,1 @@
+"""The images of the Dockerfile: built where their inputs changed, and brought to a cluster."""
