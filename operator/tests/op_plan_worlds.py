@@ -130,17 +130,15 @@ def instance(name: str = "shop", **spec: Any) -> DatabaseInstance:
 
 
 def world(subject: DatabaseInstance | None = None, **facts: Any) -> World:
-    return World(
-        **{
-            "now": NOW,
-            "instance": subject or instance(),
-            "catalogue": catalogue(),
-            "certificate_known": True,
-            "ca_fingerprint": "ca1",
-            "operator_namespace": "coffer-system",
-        }
-        | facts
+    plain = World(
+        now=NOW,
+        instance=subject or instance(),
+        catalogue=catalogue(),
+        certificate_known=True,
+        ca_fingerprint="ca1",
+        operator_namespace="coffer-system",
     )
+    return replace(plain, **facts)
 
 
 def edited(before: World, **spec: Any) -> World:
@@ -384,7 +382,9 @@ def _call(before: World, call: EngineCall | EnsureDatabase | EnsureUser) -> Worl
         case EngineCall(EngineAction.RESTART, token):
             return with_engine(before, EngineState.STARTING, restarted_for=token)
         case EngineCall():
-            return with_engine(before, EngineState.STARTING, restarts=0, last_exit=None)
+            crashed = status.engine.state is EngineState.CRASH_LOOP
+            state = EngineState.STARTING if crashed else status.engine.state
+            return with_engine(before, state, restarts=0, last_exit=None)
         case EnsureDatabase(name):
             return with_agent(before, databases=(*(status.databases or ()), name))
         case EnsureUser(name, host):

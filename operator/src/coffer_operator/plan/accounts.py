@@ -122,11 +122,13 @@ def _secret_names(world: World) -> dict[tuple[str, str], str]:
     """Name of the Secret per (user, host); once given, a name stays."""
     given = {(b.user, b.host): b.name for b in world.instance.status.binding_secrets}
     instance = world.instance.metadata.name
+    taken = set(given.values())
     names: dict[tuple[str, str], str] = {}
-    seen: set[str] = set()
     for user in world.instance.spec.users:
         key = (user.name, user.host or ANY_HOST)
-        plain = naming.binding_secret(instance, *key, others=user.name in seen)
-        names[key] = given.get(key, plain)
-        seen.add(user.name)
+        name = given.get(key) or naming.binding_secret(instance, *key)
+        if key not in given and name in taken:
+            name = naming.binding_secret(instance, *key, others=True)
+        taken.add(name)
+        names[key] = name
     return names

@@ -10,6 +10,7 @@ from typing import Final
 
 from coffer_common.errors import UserError
 from coffer_common.resources.instance import InstanceStatus, Phase
+from coffer_common.wire import EngineAction
 from coffer_operator.build.identity import Blueprint, identify
 from coffer_operator.build.pod import pod_template, template_hash
 from coffer_operator.plan import reasons
@@ -22,7 +23,15 @@ from coffer_operator.plan.conditions import Conditions, by_type
 from coffer_operator.plan.events import instance_events, operation_events
 from coffer_operator.plan.finding import Finding, Severity, Truth
 from coffer_operator.plan.known import Known, settle
-from coffer_operator.plan.model import Annotate, Apply, Delete, EngineCall, IssueCertificate, Plan
+from coffer_operator.plan.model import (
+    Annotate,
+    Apply,
+    Call,
+    Delete,
+    EngineCall,
+    IssueCertificate,
+    Plan,
+)
 from coffer_operator.plan.objects import (
     annotate_volume,
     apply_children,
@@ -49,7 +58,7 @@ from coffer_operator.plan.target import Target, aim
 from coffer_operator.plan.volume import VolumeVerdict, judge_volume
 from coffer_operator.plan.world import World
 
-_AT_ONCE_S: Final = 0.0
+_AT_ONCE_S: Final = 0.001  # not 0, which is easily taken for no time at all
 
 
 @dataclass(frozen=True)
@@ -249,10 +258,10 @@ def _requeue(
     operations: Operations,
     obstacle: Finding | None,
     renewal_in_s: float | None,
-    calls: tuple[object, ...],
+    calls: tuple[Call, ...],
 ) -> float | None:
     """Only deadlines; and at once after calls, whose success nothing else may announce."""
-    if any(not isinstance(call, EngineCall) for call in calls):
+    if any(_goes_unseen(call) for call in calls):
         return _AT_ONCE_S
     moments = list(operations.wake_at)
     if renewal_in_s is not None:
@@ -262,6 +271,11 @@ def _requeue(
         if deadline > world.now:
             moments.append(deadline)
     return wake_after_s(moments, world.now)
+
+
+def _goes_unseen(call: Call) -> bool:
+    """Whether the agent's status need not change by the call."""
+    return not isinstance(call, EngineCall) or call.action is EngineAction.RESET
 
 
 def _leave(world: World) -> Plan:

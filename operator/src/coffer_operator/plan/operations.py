@@ -162,7 +162,7 @@ def _advance(
             running, phase=OperationPhase.FAILED, message=late, finished_at=to_text(world.now)
         )
         return _patch(result, operation, failed, world.now)
-    if not move.done or (begins and move.calls):
+    if not move.done:
         result = _patch(result, operation, running, world.now)
     result = replace(result, calls=move.calls, deletes=move.deletes)
     if move.done:
@@ -278,7 +278,9 @@ def _reset(turn: _Turn) -> _Move:
     if turn.view.live is None:
         return _Move(STEP_RESET, "waits for the agent")
     call = EngineCall(EngineAction.RESET, token=turn.operation.metadata.uid)
-    return _Move(STEP_RESET, "errors and back-offs are cleared", done=True, calls=(call,))
+    # The first plan starts the clock, the second one ends it: a call that fails has a deadline.
+    text = "errors and back-offs are being cleared" if turn.begins else "errors are cleared"
+    return _Move(STEP_RESET, text, done=not turn.begins, calls=(call,))
 
 
 def _patch(

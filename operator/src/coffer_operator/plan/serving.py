@@ -102,16 +102,16 @@ def _by_kubelet(
     verdict: PodVerdict,
     conditions: Mapping[str, Condition],
 ) -> Serving:
-    if pod.deleting:
-        return _no(Severity.PROGRESS, reasons.POD_STOPPING, "the pod is being replaced")
     if verdict.runs is False:
         return _not_running(pod, verdict)
     if world.node_ready is False:
         return _unknown(
             reasons.NODE_NOT_READY,
-            f"the node {pod.node} of the pod does not report; whether the database serves cannot "
-            "be told",
+            f"the node {pod.node} of the pod does not report, so whether the database serves "
+            "cannot be told; bring the node back, or delete it once it is surely off",
         )
+    if pod.deleting:
+        return _no(Severity.PROGRESS, reasons.POD_STOPPING, "the pod is being replaced")
     if view.live is not None:
         return _unknown(
             reasons.LAUNCHER_UNREACHABLE,

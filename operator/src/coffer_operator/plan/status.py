@@ -165,8 +165,11 @@ def _conditions(world: World, found: Findings, view: AgentView) -> tuple[Conditi
 def _ready(conditions: Conditions, world: World, found: Findings) -> None:
     """Ready, and Reconciling or Stalled only while true (kstatus)."""
     obstacle = found.obstacle
-    if obstacle is None and found.restarting:
-        obstacle = Finding(Severity.PROGRESS, reasons.RESTARTING, "a Restart operation runs")
+    if obstacle is None and found.restarting:  # the Operation has a deadline of its own
+        message = "a Restart operation runs"
+        conditions.add("Ready", Truth.FALSE, reasons.RESTARTING, message)
+        conditions.add("Reconciling", Truth.TRUE, reasons.RESTARTING, message)
+        return
     if obstacle is None:
         conditions.add("Ready", Truth.TRUE, reasons.READY, "the instance serves as it was asked to")
         return
