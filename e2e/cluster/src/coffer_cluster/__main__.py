@@ -1,8 +1,10 @@
 """The command line of the embedded cluster; answers go to standard output, progress elsewhere."""
 
 import json
+import os
 import sys
 from collections import deque
+from dataclasses import asdict
 
 import click
 
@@ -10,6 +12,7 @@ from coffer_cluster import binaries
 from coffer_cluster.addresses import DEFAULT_TAG
 from coffer_cluster.cluster import Cluster
 from coffer_cluster.errors import ClusterError, UnsupportedError
+from coffer_cluster.target import decide
 
 EXIT_FAILED = 1
 EXIT_UNSUPPORTED = 2
@@ -44,6 +47,12 @@ def down(cluster: Cluster) -> None:
 def status(cluster: Cluster) -> None:
     """Show what runs, as JSON."""
     print(json.dumps(cluster.status(), indent=2))
+
+
+@cli.command()
+def target() -> None:
+    """Show which cluster the environment means, as JSON."""
+    print(json.dumps(asdict(decide(os.environ))))
 
 
 @cli.command("load-image")

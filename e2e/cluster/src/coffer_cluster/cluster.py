@@ -16,6 +16,7 @@ from typing import Any
 
 from coffer_cluster import (
     binaries,
+    cgroups,
     checks,
     console,
     controlplane,
@@ -33,6 +34,7 @@ from coffer_cluster.layout import Layout
 from coffer_cluster.node import Node
 from coffer_cluster.objects import base_objects
 from coffer_cluster.paths import lock_file
+from coffer_cluster.sandbox import Sandbox
 from coffer_cluster.secretfile import read_json
 from coffer_cluster.waiting import wait_for
 
@@ -83,7 +85,7 @@ class Cluster:
 
     @property
     def running(self) -> bool:
-        return self.layout.claimed and self.layout.control_plane.alive
+        return self.layout.claimed() and self.layout.control_plane.alive
 
     def _lock(self) -> AbstractContextManager[None]:
         return locks.exclusive(lock_file(self.tag), LOCK_TIMEOUT_S)
@@ -100,11 +102,10 @@ class Cluster:
         images.ensure_own_archives()
         with self._lock():
             start_s = time.monotonic()
-            fresh = not self.running
-            if fresh:
+            if not self.running:
                 self._clear_leftovers()
                 self._create()
-            self._bring_up(nodes, fresh=fresh)
+            self._bring_up(nodes)
             took_s = time.monotonic() - start_s
             names = ", ".join(node.name for node in self.nodes())
             console.say(
@@ -112,7 +113,7 @@ class Cluster:
             )
 
     def _clear_leftovers(self) -> None:
-        if self.layout.claimed:
+        if self.layout.claimed():
             with console.step("removing what an earlier cluster left"):
                 leftovers.clear(self.layout)
         network.refuse_foreign(self.plan)
@@ -127,7 +128,7 @@ class Cluster:
         network.create_switch(self.plan)
         self.layout.control_plane.boot()
 
-    def _bring_up(self, nodes: int, *, fresh: bool) -> None:
+    def _bring_up(self, nodes: int) -> None:
         known = self.layout.node_numbers()
         numbers = sorted({*known, *range(1, nodes + 1)})
         wanted = [Node(self.layout, number) for number in numbers]
@@ -137,15 +138,17 @@ class Cluster:
         box.start(controlplane.api_server(self.layout))
         if starting:
             console.say(f"starting {', '.join(node.name for node in starting)}")
-        for node in starting:
-            node.prepare(len(wanted))
+        for node in wanted:
+            if node in starting:
+                node.prepare(len(wanted))
+            node.undo_faults()
         with ThreadPoolExecutor(max_workers=4) as pool:
             started = [pool.submit(node.run) for node in wanted]
             self._wait_for_api()
             self._start_controllers()
             for outcome in started:
                 outcome.result()
-        self._settle(wanted, starting, fresh=fresh)
+        self._settle(wanted, starting)
 
     def _wait_for_api(self) -> None:
         api, box = Api.direct(self.layout), self.layout.control_plane
@@ -167,10 +170,11 @@ class Cluster:
         box.start(controlplane.s3(layout))
         box.start(controlplane.s3_tls(layout))
 
-    def _settle(self, wanted: list[Node], starting: list[Node], *, fresh: bool) -> None:
+    def _settle(self, wanted: list[Node], starting: list[Node]) -> None:
         """What is left to do once programs run: objects, images on new nodes, and checks."""
-        if fresh:
+        if not self.layout.furnished.exists():
             self._apply(base_objects(self.plan))
+            self.layout.furnished.touch()
         settled = [node for node in wanted if node not in starting]
         for node in settled:
             node.share_memory(len(wanted))
@@ -188,7 +192,7 @@ class Cluster:
     def down(self) -> None:
         """Leave nothing of the cluster on the machine, whoever started it."""
         with self._lock():
-            if not self.layout.claimed:
+            if not self.layout.claimed():
                 return
             with console.step(f"taking cluster {self.tag} down"):
                 leftovers.clear(self.layout)
@@ -197,10 +201,7 @@ class Cluster:
         """What runs, for people and programs."""
         if not self.running:
             return {"tag": self.tag, "running": False}
-        programs = {
-            box.name: _summary(box.programs()) if box.alive else "down"
-            for box in self.layout.sandboxes()
-        }
+        machines = {box.name: _condition(box) for box in self.layout.sandboxes()}
         access = self.s3
         return {
             "tag": self.tag,
@@ -208,7 +209,7 @@ class Cluster:
             "server": self.plan.api_url,
             "ready": Api.direct(self.layout).ready,
             "kubeconfig": str(self.kubeconfig),
-            "machines": programs,
+            "machines": machines,
             "s3": {
                 "endpoint": access.endpoint,
                 "tls_endpoint": access.tls_endpoint,
@@ -286,9 +287,14 @@ class Cluster:
         }
 
 
-def _summary(programs: dict[str, dict[str, Any]]) -> dict[str, str]:
+def _condition(box: Sandbox) -> str | dict[str, str]:
+    """One machine, or each of its programs, in a few words."""
+    if not box.alive:
+        return "down"
+    if cgroups.frozen(box.cgroup):
+        return "frozen"
     return {
         name: ("running" if state["pid"] else "down")
-        + (f", ended {state['ends']} times" if state["ends"] else "")
-        for name, state in sorted(programs.items())
+        + (f", ended {state['ends']} times by itself" if state["ends"] else "")
+        for name, state in sorted(box.programs().items())
     }

@@ -2,6 +2,7 @@
 
 import base64
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +46,23 @@ def _encoded(path: Path) -> str:
     return base64.b64encode(path.read_bytes()).decode()
 
 
-def server_of(path: Path) -> str | None:
-    """The server that the file's current context speaks to, or None if it says none."""
-    try:
-        config = yaml.safe_load(path.read_text())
-        contexts = {entry["name"]: entry["context"] for entry in config["contexts"]}
-        clusters = {entry["name"]: entry["cluster"] for entry in config["clusters"]}
-        server = clusters[contexts[config["current-context"]]["cluster"]]["server"]
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
-        return None
-    return str(server).rstrip("/")
+def server_of(paths: Sequence[Path]) -> str | None:
+    """The server that the current context speaks to, or None if there is none.
+
+    Of several files, the first that says a thing counts, as for kubectl.
+    """
+    current: str | None = None
+    contexts: dict[str, str] = {}
+    clusters: dict[str, str] = {}
+    for path in paths:
+        try:
+            config = yaml.safe_load(path.read_text()) or {}
+            current = current or config.get("current-context")
+            for entry in config.get("contexts") or []:
+                contexts.setdefault(entry["name"], entry["context"]["cluster"])
+            for entry in config.get("clusters") or []:
+                clusters.setdefault(entry["name"], entry["cluster"]["server"])
+        except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+            continue  # as good as no file
+    server = clusters.get(contexts.get(current or "", ""))
+    return None if server is None else str(server).rstrip("/")

@@ -41,6 +41,11 @@ class Layout:
         return self.root / "kubeconfigs" / holder
 
     @property
+    def furnished(self) -> Path:
+        """Exists once the API server has the objects that every cluster starts with."""
+        return self.root / "furnished"
+
+    @property
     def volumes(self) -> Path:
         return self.root / "volumes"
 
@@ -84,7 +89,6 @@ class Layout:
         self.root.chmod(0o755)
         self.marker.write_text(json.dumps({"tag": self.plan.tag}))
 
-    @property
     def claimed(self) -> bool:
         """True if the folder is ours, false if there is none; anything else is refused."""
         if not self.root.exists():

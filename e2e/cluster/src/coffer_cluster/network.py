@@ -106,6 +106,13 @@ def connect_node(plan: Plan, number: int, others: list[int]) -> None:
     """The node's namespace and cable, and the routes between its pods and everyone else."""
     space, hub = plan.node_namespace(number), plan.control_plane_namespace
     address, pods = plan.node_address(number), plan.pod_network(number)
+    if namespace_exists(space):  # of a node that was not finished
+        _machine_ip("netns", "del", space)
+    wait_for(
+        f"the old cable of {space} to be gone",
+        lambda: not _has_link(hub, cable(number)),
+        GONE_TIMEOUT_S,
+    )
     _machine_ip("netns", "add", space)
     _ip(space, "link", "set", "lo", "up")
     _ip(hub, "link", "add", cable(number), "type", "veth", "peer", "name", "eth0", "netns", space)
@@ -122,6 +129,12 @@ def connect_node(plan: Plan, number: int, others: list[int]) -> None:
         far, far_pods = plan.node_address(other), plan.pod_network(other)
         _ip(space, "route", "replace", far_pods, "via", far)
         _ip(plan.node_namespace(other), "route", "replace", pods, "via", address)
+
+
+def _has_link(namespace: str, link: str) -> bool:
+    return link in {
+        entry["ifname"] for entry in json.loads(run(["ip", "-json", "-n", namespace, "link"]))
+    }
 
 
 def _forward(namespace: str) -> None:

@@ -62,7 +62,7 @@ class Node:
         with self._changing():
             if not self.alive:
                 self.prepare(len(self.layout.node_numbers()))
-            self._heal()
+            self.undo_faults()
             self.run()
 
     def run(self) -> None:
@@ -77,8 +77,9 @@ class Node:
         plan, box = self.layout.plan, self.sandbox
         box.end()
         box.folder.mkdir(exist_ok=True)
-        if not network.namespace_exists(box.namespace):
+        if not self._connected_mark.exists():
             network.connect_node(plan, self.number, self._connected())
+            self._connected_mark.touch()
         # Addresses lent to pods of an earlier boot would never be given back, and kubelet would
         # try each dead container's group for 3 s.
         shutil.rmtree(box.folder / "lib-cni", ignore_errors=True)
@@ -93,18 +94,23 @@ class Node:
         self._issue_certificate()
         self._write_kubelet_config(nodes)
 
+    @property
+    def _connected_mark(self) -> Path:
+        """Exists once the node's network is whole; a half-made one is made anew."""
+        return self.sandbox.folder / "connected"
+
     def _connected(self) -> list[int]:
         """The other nodes that have a cable already."""
         return [
             number
             for number in self.layout.node_numbers()
-            if number != self.number
-            and network.namespace_exists(self.layout.plan.node_namespace(number))
+            if number != self.number and Node(self.layout, number)._connected_mark.exists()
         ]
 
     def _issue_certificate(self) -> None:
         pki, plan = self.layout.pki, self.layout.plan
-        if pki.certificate(self.name).exists():
+        kubeconfig = self.layout.kubeconfig_of(self.name)
+        if kubeconfig.exists():
             return
         pki.issue(
             self.name,
@@ -113,7 +119,6 @@ class Node:
             names=[self.name],
             addresses=[plan.node_address(self.number)],
         )
-        kubeconfig = self.layout.kubeconfig_of(self.name)
         write_kubeconfig(kubeconfig, plan.api_url, pki, self.name, name=f"coffer-{plan.tag}")
 
     def _write_kubelet_config(self, nodes: int) -> bool:
@@ -237,6 +242,12 @@ class Node:
         """Undo `cut` and `isolate`."""
         with self._changing():
             self._heal()
+
+    def undo_faults(self) -> None:
+        """Undo whatever faults left; the caller holds the cluster's lock."""
+        if cgroups.frozen(self.sandbox.cgroup):
+            cgroups.thaw(self.sandbox.cgroup)
+        self._heal()
 
     def _heal(self) -> None:
         network.set_cable(self.layout.plan, self.number, plugged=True)

@@ -84,12 +84,15 @@ def config_digests(archive: Path) -> dict[str, str]:
     The config names the layers by content: two archives of one image may be packed differently,
     and still have this in common. Archives of `docker save` are read as well.
     """
-    with tarfile.open(archive) as tar:
-        names = set(tar.getnames())
-        if "index.json" in names:
-            return _oci_configs(tar)
-        if "manifest.json" in names:
-            return _docker_configs(tar)
+    try:
+        with tarfile.open(archive) as tar:
+            names = set(tar.getnames())
+            if "index.json" in names:
+                return _oci_configs(tar)
+            if "manifest.json" in names:
+                return _docker_configs(tar)
+    except (tarfile.TarError, KeyError, ValueError):
+        return {}  # no archive of images
     return {}
 
 

@@ -91,11 +91,20 @@ class Sandbox:
             run_detached([*enter, *unshare, str(INIT.path), str(spec)], log.fileno())
         wait_for(
             f"{self.name} to boot",
-            lambda: self.alive and self.socket.exists(),
+            self._answers,
             BOOT_TIMEOUT_S,
             every_s=0.01,
             detail=lambda: self.log_tail("init"),
         )
+
+    def _answers(self) -> bool:
+        if not self.alive or not self.socket.exists():
+            return False
+        try:
+            self.programs()
+        except ClusterError:
+            return False  # the socket is there a moment before anyone listens
+        return True
 
     def _spec(self, binds: Mapping[Path, Path]) -> dict[str, Any]:
         keep = (*SYSTEM_PATHS, self.folder, cache_dir().resolve())

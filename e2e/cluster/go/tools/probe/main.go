@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -24,7 +25,9 @@ const usage = `usage: probe COMMAND
   resolve NAME       print the addresses of NAME
   fill FILE MIB      append MIB mebibytes to FILE, synced; tells where it stopped
   write FILE TEXT    replace FILE by TEXT, synced
+  scribble FILE TEXT the same, not synced: a crash may lose it
   read FILE          print FILE
+  dump FOLDER        print the name and the content of each file in FOLDER
   beat FILE          append the time to FILE, synced, five times a second
   id                 print user, groups and host name
   wait               do nothing until asked to end`
@@ -35,7 +38,7 @@ func main() {
 	}
 	go endOnSignal() // the first process of a container ignores signals it does not handle
 	command, args := os.Args[1], os.Args[2:]
-	wants := map[string]int{"serve": 1, "get": 1, "resolve": 1, "fill": 2, "write": 2, "read": 1, "beat": 1}
+	wants := map[string]int{"serve": 1, "get": 1, "resolve": 1, "fill": 2, "write": 2, "scribble": 2, "read": 1, "dump": 1, "beat": 1}
 	if len(args) != wants[command] {
 		fail(errors.New(usage))
 	}
@@ -54,10 +57,14 @@ func main() {
 		finish(fill(args[0], mebibytes))
 	case "write":
 		finish(write(args[0], args[1]))
+	case "scribble":
+		finish(os.WriteFile(args[0], []byte(args[1]), 0o644))
 	case "read":
 		content, err := os.ReadFile(args[0])
 		finish(err)
 		os.Stdout.Write(content)
+	case "dump":
+		finish(dump(args[0]))
 	case "beat":
 		finish(beat(args[0]))
 	case "id":
@@ -165,6 +172,21 @@ func write(path, text string) error {
 		return err
 	}
 	return file.Close()
+}
+
+func dump(folder string) error {
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		content, err := os.ReadFile(filepath.Join(folder, entry.Name()))
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%s: %s\n", entry.Name(), content)
+	}
+	return nil
 }
 
 func beat(path string) error {
