@@ -4,13 +4,16 @@ Kept on the volume and written before anything is done about it: an agent that d
 finds here what it was asked, and in the launcher how far that got. Transitions are pure.
 """
 
+import logging
 from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from coffer_common.wire import EngineAction
 from coffer_guest.files import write_durably
+
+_log = logging.getLogger(__name__)
 
 _REMEMBERED: Final = 32  # tokens; a duplicate comes within seconds of the first
 
@@ -46,10 +49,13 @@ def restart_done(intent: Intent) -> Intent:
 
 
 def read(path: Path) -> Intent:
-    """The stored intent, or the first one. Raises OSError, ValueError on a damaged file."""
+    """The stored intent; the first one where there is none. Raises OSError."""
     try:
         return Intent.model_validate_json(path.read_bytes())
     except FileNotFoundError:
+        return Intent()
+    except ValidationError as error:
+        _log.warning("%s cannot be understood, as if nothing was asked for: %s", path, error)
         return Intent()
 
 

@@ -22,9 +22,11 @@ from coffer_guest.task_child import site_message
 from coffer_guest.tasks import Tasks
 
 if TYPE_CHECKING:
+    from coffer_guest.endpoints import SliceWriter
     from coffer_guest.server import Server
 
 
+_LEAVE_S: Final = 3.0
 _AUTHORITIES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")  # of OpenSSL
 
 
@@ -39,7 +41,10 @@ class Agent:
             lambda tasks: self.board.publish(tasks=tasks),
             self._task_site,
         )
-        self.supervisor = Supervisor(settings, self.board, step, self.tasks.recover)
+        self.supervisor = Supervisor(
+            settings, self.board, step, self.tasks.recover, self._aim_slice
+        )
+        self._slice: SliceWriter | None = None
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT; an error of a part ends all."""
@@ -47,9 +52,12 @@ class Agent:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, ended.set)
+        # in a thread: the supervisor prepares the volume while aiohttp is imported
+        self._imported = asyncio.create_task(asyncio.to_thread(_import_server))
         parts = [
             asyncio.create_task(self.supervisor.run()),
             asyncio.create_task(self._serve()),
+            asyncio.create_task(self._write_slice()),
         ]
         waiting = asyncio.create_task(ended.wait())
         await asyncio.wait([*parts, waiting], return_when=asyncio.FIRST_COMPLETED)
@@ -57,6 +65,9 @@ class Agent:
         for task in (*parts, waiting):
             task.cancel()
         await asyncio.gather(*parts, waiting, return_exceptions=True)
+        if self._slice is not None and not self.supervisor.engine_may_serve():
+            # else only this container is replaced, and the database keeps its address
+            await self._slice.leave(_LEAVE_S)
         await self.tasks.close()
         if self.supervisor.engine is not None:
             await self.supervisor.engine.close()
@@ -65,16 +76,30 @@ class Agent:
                 raise failure
 
     async def _serve(self) -> None:
-        # in a thread: the supervisor prepares the volume while aiohttp is imported
-        server = await asyncio.to_thread(_import_server)
+        server, _ = await asyncio.shield(self._imported)
         await server(self.settings, self.supervisor, self.tasks).run()
+
+    async def _write_slice(self) -> None:
+        settings = self.settings
+        if settings.api_server is None:
+            await asyncio.Event().wait()  # not in a cluster
+            return
+        _, writer = await asyncio.shield(self._imported)
+        self._slice = writer(settings.api_server, settings.paths.service_account, settings.pod)
+        self._aim_slice()
+        await self._slice.run()
+
+    def _aim_slice(self) -> None:
+        wanted = self.supervisor.wanted_slice()
+        if wanted is not None and self._slice is not None:
+            self._slice.want(wanted)
 
     def _task_site(self) -> tuple[Mapping[str, str], Mapping[str, object]]:
         engine = self.supervisor.running_engine()
         return engine.tasks, {"site": site_message(engine.site)}
 
 
-def _import_server() -> "type[Server]":
+def _import_server() -> "tuple[type[Server], type[SliceWriter]]":
     """Import aiohttp, without the system's certificate authorities.
 
     It reads them when it is imported: 4 MiB for nothing, since every peer of an agent is checked
@@ -83,14 +108,15 @@ def _import_server() -> "type[Server]":
     before = {name: os.environ.get(name) for name in _AUTHORITIES}
     os.environ |= dict.fromkeys(_AUTHORITIES, os.devnull)
     try:
-        from coffer_guest.server import Server  # noqa: PLC0415 - see Agent._serve
+        from coffer_guest.endpoints import SliceWriter  # noqa: PLC0415 - see Agent.run
+        from coffer_guest.server import Server  # noqa: PLC0415 - see Agent.run
     finally:
         for name, value in before.items():
             if value is None:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-    return Server
+    return Server, SliceWriter
 
 
 def _version() -> str:

@@ -31,6 +31,7 @@ from coffer_guest.health import Health
 from coffer_guest.launcher_client import LauncherClient, LauncherUnavailable
 from coffer_guest.layout import Step
 from coffer_guest.settings import Settings
+from coffer_guest.slices import Wanted
 
 _log = logging.getLogger(__name__)
 
@@ -49,8 +50,9 @@ class Supervisor:
         board: Board,
         step: Step,
         data_found: Callable[[], Awaitable[None]],
+        seen: Callable[[], None],
     ) -> None:
-        """`data_found` is called each time the volume turns out to hold our data."""
+        """`data_found` is called when the volume holds our data, `seen` after each round."""
         self.settings = settings
         self.board = board
         self.config: GuestConfig | None = None
@@ -58,6 +60,7 @@ class Supervisor:
         self.launcher = LauncherClient(settings.paths.launcher_socket, self.wake)
         self.health = Health()
         self._data_found = data_found
+        self._seen = seen
         self._data = Data(settings.paths, step)
         self._intent = intent.Intent()
         self._intent_lock = asyncio.Lock()
@@ -127,6 +130,26 @@ class Supervisor:
             raise EngineUnavailable(f"there are no data: {self._data.state.value}", 1.0)
         return self.engine
 
+    def wanted_slice(self) -> Wanted | None:
+        """What the -rw slice is to say of this pod; None: whatever it says.
+
+        In it as soon as there are data, so that the way is there when the engine is; out of it
+        when the database container ends, while the engine still closes its connections.
+        """
+        view, config = self.launcher.view, self.config
+        if view is None or config is None or config.read_write_slice is None:
+            return None
+        if view.terminating:
+            return Wanted(config.namespace, config.read_write_slice, None)
+        if self._data.state is not DataState.LAID_OUT:
+            return None
+        return Wanted(config.namespace, config.read_write_slice, config.port)
+
+    def engine_may_serve(self) -> bool:
+        """A process of the engine runs, as far as the launcher can be asked."""
+        view = self.launcher.view
+        return view is not None and view.pid is not None and not view.terminating
+
     # --- one round ------------------------------------------------------------------------------
     async def _round(self) -> float:
         await self._read_config()
@@ -141,7 +164,9 @@ class Supervisor:
         if self.engine is not None and self.health.inventory_due():
             await self.health.take_inventory(self.engine)
             memory.give_back()
-        return self._publish()
+        pause_s = self._publish()
+        self._seen()
+        return pause_s
 
     async def _read_config(self) -> None:
         """Take over the mounted file when it is another than before; kubelet swaps a link."""
@@ -201,6 +226,7 @@ class Supervisor:
             self._configuration_hash = await asyncio.to_thread(configuration.digest, paths)
             self._retry_s = _RETRY_S[0]
             await self._data_found()
+            self._seen()
         else:
             self._retry_at = now + self._retry_s
             self._retry_s = min(self._retry_s * 2, _RETRY_S[1])
