@@ -109,10 +109,12 @@ class Observer:
             self._agents.forget(key)
 
     def _may_be_gone(self, key: Key, memory: Memory) -> bool:
-        """Secrets are not watched: while the pod is not ready, it may be for want of this one."""
+        """Secrets are not watched: a pod on a node may be not ready for want of this one."""
         pod = self._cache.pod(key)
+        if pod is None or pod.node is None or pod.ready:
+            return False
         age_s = asyncio.get_running_loop().time() - memory.certificate_read_at
-        return pod is not None and not pod.ready and age_s > CERTIFICATE_FOR_S
+        return age_s > CERTIFICATE_FOR_S
 
     def wrote_secret(self, key: Key, obj: Object) -> None:
         """The Secret with the agent's certificate, as it was read or written."""
