@@ -102,6 +102,8 @@ def _matches(item: object, keys: Mapping[str, Any]) -> bool:
 
 
 def _without_nulls(value: Any) -> Any:
+    if isinstance(value, str | int | float):
+        return value  # first, since most are: the checks below are ten times as slow
     if isinstance(value, Mapping):
         return {k: _without_nulls(v) for k, v in value.items() if v is not None}
     if isinstance(value, Sequence) and not isinstance(value, str):
