@@ -221,7 +221,7 @@ class Claims(Controller):
     def _release(self, claim: Object) -> None:
         metadata = claim["metadata"]
         used = any(
-            metadata["name"] in claims_of(pod)
+            "nodeName" in pod["spec"] and metadata["name"] in claims_of(pod)
             for pod in self.server.every(POD, metadata["namespace"])
         )
         finalizers = [f for f in metadata.get("finalizers", ()) if f != PVC_PROTECTION]

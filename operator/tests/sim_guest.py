@@ -85,6 +85,7 @@ class Guest:
         self._boot_id = ""
         self._news = asyncio.Event()
         self._writing_slice = False
+        self._stopping = False
 
     # --- lives -----------------------------------------------------------------------------------
 
@@ -126,6 +127,7 @@ class Guest:
         """SIGTERM: the engine is flushed and stopped, the slice emptied; then `done`."""
         if self.agent_up and not self.frozen:
             self._write_slice([])
+        self._stopping = True
         self._process += 1
         self._later(self._rng.uniform(0.2, 3.0), self._terminated, done)
 
@@ -219,7 +221,10 @@ class Guest:
         self._started_at = stamp()
         self.disk.engines.add(self.pod.uid)
         if len(self.disk.engines) > 1 or self.disk.locked_by != self.pod.uid:
-            self._around.violations.append(f"two engines on {self.disk.name}")
+            holder, engines = self.disk.locked_by, sorted(self.disk.engines)
+            self._around.violations.append(
+                f"{self.pod.uid} runs an engine on {self.disk.name}: {holder=}, {engines=}"
+            )
         if self.crashes_left:
             self.crashes_left -= 1
             self._later(0.3, self._engine_dies, self._process, "exit 1")
@@ -232,7 +237,10 @@ class Guest:
             return
         self.engine = EngineState.RUNNING
         if self._pending_token is not None:
-            self.disk.restarted_for, self._pending_token = self._pending_token, None
+            token = self.disk.restarted_for = self._pending_token
+            self._pending_token = None
+            if token not in self.disk.tokens:
+                self.disk.tokens.append(token)  # this start was the restart
         self._changed()
         self._later(0.0, self._step)
 
@@ -262,9 +270,10 @@ class Guest:
         if token in (self.disk.restarted_for, self._pending_token):
             return
         self._pending_token = token
-        self.disk.tokens.append(token)
-        self._process += 1
-        self._later(self._rng.uniform(0.1, 2.0), self._stopped, self._process)
+        if self.engine in _UP:
+            self.disk.tokens.append(token)
+            self._process += 1
+            self._later(self._rng.uniform(0.1, 2.0), self._stopped, self._process)
 
     def _stopped(self, process: int) -> None:
         if process == self._process and not self.dead:
@@ -272,8 +281,8 @@ class Guest:
             self._start_engine()
 
     def busy_with_another(self, token: str) -> bool:
-        """Whether a restart for another token is under way."""
-        return self._pending_token not in (None, token)
+        """Whether a restart for another token is under way, or the pod is ending."""
+        return self._stopping or self._pending_token not in (None, token)
 
     def reset(self) -> None:
         self._restarts, self._last_exit, self.crashes_left = 0, None, 0

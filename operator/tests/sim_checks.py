@@ -1,0 +1,266 @@
+"""What must hold: of one instance in the end, of a whole run always.
+
+Pure reading of the simulated cluster; each function gives lines that say what is wrong.
+"""
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+from coffer_common import naming
+from coffer_common.quantity import parse_bytes
+from coffer_operator.kube.api import (
+    CONFIG_MAP,
+    ENDPOINT_SLICE,
+    EVENT,
+    FLAVOR,
+    INSTANCE,
+    OPERATION,
+    POD,
+    PVC,
+    SECRET,
+    STATEFUL_SET,
+    Object,
+)
+from sim_disks import Disk
+from sim_user import Wish
+from sim_world import NAMESPACE, World
+
+_NOTHING: Final[Object] = {}
+
+
+def unfulfilled(world: World, wish: Wish) -> list[str]:
+    """What is not yet as the wish has it."""
+    check = {
+        "active": _active,
+        "stalled": _stalled,
+        "error": _error,
+        "unschedulable": _unschedulable,
+        "gone": _gone,
+        "namespace-gone": _namespace_gone,
+    }[wish.end]
+    return [
+        f"{wish.label} ({wish.end}): {line}" for line in (*check(world, wish), *_ops(world, wish))
+    ]
+
+
+def _condition(instance: Object, kind: str) -> Object:
+    conditions = (instance.get("status") or {}).get("conditions") or []
+    return next((c for c in conditions if c["type"] == kind), _NOTHING)
+
+
+def _status(world: World, wish: Wish) -> tuple[Object, Object]:
+    instance = world.server.peek(INSTANCE, wish.namespace, wish.name) or _NOTHING
+    return instance, instance.get("status") or {}
+
+
+def _shown(instance: Object) -> str:
+    status = instance.get("status") or {}
+    conditions = [
+        f"{c['type']}={c['status']}/{c['reason']} ({c.get('message', '')})"
+        for c in status.get("conditions", ())
+    ]
+    return f"phase {status.get('phase')}; {'; '.join(conditions)}"
+
+
+def _current(instance: Object) -> bool:
+    status = instance.get("status") or {}
+    return bool(instance) and status.get("observedGeneration") == instance["metadata"]["generation"]
+
+
+def _active(world: World, wish: Wish) -> Iterator[str]:
+    instance, status = _status(world, wish)
+    if not (
+        _current(instance)
+        and status.get("phase") == "Active"
+        and _condition(instance, "Ready").get("status") == "True"
+        and _condition(instance, "Available").get("status") == "True"
+        and not _condition(instance, "Stalled")
+        and not _condition(instance, "Reconciling")
+    ):
+        yield _shown(instance)
+        return
+    pod = world.server.peek(POD, wish.namespace, naming.pod(wish.name))
+    if pod is None:
+        yield "there is no pod"
+        return
+    yield from _pod(world, wish, instance, pod)
+    yield from _volume(world, wish, instance)
+
+
+def _pod(world: World, wish: Wish, instance: Object, pod: Object) -> Iterator[str]:
+    owner = world.server.peek(STATEFUL_SET, wish.namespace, wish.name) or _NOTHING
+    annotation = naming.ANNOTATION_TEMPLATE_HASH
+    template = owner.get("spec", {}).get("template", {}).get("metadata", {}).get("annotations", {})
+    if pod["metadata"]["annotations"].get(annotation) != template.get(annotation):
+        yield "the pod is not of the StatefulSet's template"
+    flavor = world.server.peek(FLAVOR, None, instance["spec"]["flavor"]) or _NOTHING
+    limits = pod["spec"]["containers"][0]["resources"]["limits"]
+    if parse_bytes(limits["memory"]) != parse_bytes(flavor["spec"]["ram"]):
+        yield f"the pod has {limits['memory']}, not what {instance['spec']['flavor']} says"
+    group = instance["status"].get("group")
+    found = world.server.peek(ENDPOINT_SLICE, wish.namespace, f"{group}-rw") or _NOTHING
+    addresses = [a for e in found.get("endpoints") or () for a in e["addresses"]]
+    if addresses != [pod["status"].get("podIP")]:
+        yield f"-rw leads to {addresses}, the pod has {pod['status'].get('podIP')}"
+
+
+def disk_of(world: World, wish: Wish) -> Disk | None:
+    """The disk behind the instance's claim."""
+    claim = world.server.peek(PVC, wish.namespace, naming.data_volume(wish.name))
+    return world.disks.of(claim["metadata"]["uid"]) if claim is not None else None
+
+
+def _volume(world: World, wish: Wish, instance: Object) -> Iterator[str]:
+    disk = disk_of(world, wish)
+    claim = world.server.peek(PVC, wish.namespace, naming.data_volume(wish.name))
+    if disk is None or claim is None:
+        yield "there is no volume"
+        return
+    if wish.data_id is not None and disk.data_id != wish.data_id:
+        yield f"the data are {disk.data_id}, they were {wish.data_id}"
+    annotations = claim["metadata"].get("annotations") or {}
+    file = naming.INSTANCE_FILE.rsplit("/", 1)[1]
+    config = world.server.peek(CONFIG_MAP, wish.namespace, naming.agent_config(wish.name))
+    told = json.loads(config["data"][file]).get("data_id") if config is not None else None
+    recorded = (instance["status"].get("dataId"), annotations.get(naming.ANNOTATION_DATA_ID), told)
+    if set(recorded) != {disk.data_id}:
+        yield f"data id {disk.data_id} is recorded as {recorded}"
+    owners = [owner["uid"] for owner in claim["metadata"].get("ownerReferences", ())]
+    wanted = [instance["metadata"]["uid"]] if _deletes(instance) else []
+    if owners != wanted:
+        yield f"the claim's owners are {owners}, wanted: {wanted}"
+    yield from _accounts(world, wish, instance, disk)
+
+
+def _deletes(instance: Object) -> bool:
+    return bool(instance["spec"].get("deletionPolicy") == "Delete")
+
+
+def _accounts(world: World, wish: Wish, instance: Object, disk: Disk) -> Iterator[str]:
+    for entry in instance["spec"].get("databases", ()):
+        if entry["name"] not in disk.databases:
+            yield f"database {entry['name']} is missing"
+    bindings = {b["user"]: b["name"] for b in instance["status"].get("bindingSecrets", ())}
+    for entry in instance["spec"].get("users", ()):
+        password = disk.users.get(f"{entry['name']}@{entry.get('host', '%')}")
+        secret = world.server.peek(SECRET, wish.namespace, bindings.get(entry["name"], "")) or {}
+        told = base64.b64decode((secret.get("data") or {}).get("password", "")).decode()
+        if password is None or told != password:
+            yield f"user {entry['name']}: on the engine: {password is not None}, Secret fits: False"
+
+
+def _stalled(world: World, wish: Wish) -> Iterator[str]:
+    instance, status = _status(world, wish)
+    stalled = _condition(instance, "Stalled")
+    if not _current(instance) or stalled.get("status") != "True":
+        yield _shown(instance)
+    elif stalled["reason"] not in wish.reasons:
+        yield f"the reason is {stalled['reason']}, not one of {wish.reasons}"
+    elif wish.data_id is not None and (
+        status["phase"] != "Active" or _condition(instance, "Available").get("status") != "True"
+    ):
+        yield f"it no longer runs: {_shown(instance)}"
+    elif wish.data_id is None and world.server.peek(POD, wish.namespace, naming.pod(wish.name)):
+        yield "something half-made runs"
+
+
+def _error(world: World, wish: Wish) -> Iterator[str]:
+    instance, status = _status(world, wish)
+    reasons = {c["reason"] for c in status.get("conditions", ())}
+    if not _current(instance) or status.get("phase") != "Error":
+        yield _shown(instance)
+    elif not reasons & set(wish.reasons):
+        yield f"the reasons are {reasons}, none of {wish.reasons}"
+
+
+def _unschedulable(world: World, wish: Wish) -> Iterator[str]:
+    instance, status = _status(world, wish)
+    reasons = {c["reason"] for c in status.get("conditions", ())}
+    if not _current(instance) or not reasons & set(wish.reasons):
+        yield _shown(instance)
+
+
+def _gone(world: World, wish: Wish) -> Iterator[str]:
+    for kind, obj in world.server.everything():
+        metadata = obj["metadata"]
+        labels = metadata.get("labels") or {}
+        if metadata.get("namespace") != wish.namespace or kind in (EVENT, OPERATION):
+            continue
+        if labels.get(naming.LABEL_INSTANCE) != wish.name and (kind, metadata["name"]) != (
+            INSTANCE,
+            wish.name,
+        ):
+            continue
+        if kind != PVC or not wish.keeps_volume:
+            yield f"{kind.kind} {metadata['name']} is still there"
+
+
+def _namespace_gone(world: World, wish: Wish) -> Iterator[str]:
+    if world.server.peek(NAMESPACE, None, wish.namespace) is not None:
+        yield "the namespace is still there"
+
+
+def _ops(world: World, wish: Wish) -> Iterator[str]:
+    """Operations have ended, and each restarted the engine at most once."""
+    for name in wish.operations:
+        operation = world.server.peek(OPERATION, wish.namespace, name)
+        if operation is None:
+            continue  # its time to live was over
+        status = operation.get("status") or {}
+        phase = status.get("phase")
+        if phase not in ("Completed", "Failed", "Expired"):
+            yield f"Operation {name} is {phase}: {status.get('message')}"
+        uid = operation["metadata"]["uid"]
+        done = sum(disk.tokens.count(uid) for disk in world.disks.all)
+        if done > 1:
+            yield f"Operation {name} restarted the engine {done} times"
+        if phase == "Completed" and status.get("step") == "RestartEngine" and done != 1:
+            yield f"Operation {name} is Completed and restarted the engine {done} times"
+
+
+# --- always --------------------------------------------------------------------------------------
+
+
+class Recorder:
+    """Notes which data the API says an instance has: from then on, no other may be laid out."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._recorded: dict[str, str] = {}  # data id by the instance's uid
+        self._seen = 0
+        world.server.listeners.append(self._heard)
+
+    def _heard(self, kind: Any, change: Any) -> None:
+        layouts = self._world.around.layouts
+        for instance_uid, _, seconds in layouts[self._seen :]:
+            if instance_uid in self._recorded:
+                self._world.book.wrong(
+                    f"at {seconds:.1f} s an empty database was made for {instance_uid}, which "
+                    f"had the data {self._recorded[instance_uid][:6]}"
+                )
+        self._seen = len(layouts)
+        if kind == INSTANCE and change.after is not None:
+            data_id = (change.after.get("status") or {}).get("dataId")
+            if data_id is not None:
+                self._recorded.setdefault(change.after["metadata"]["uid"], data_id)
+
+
+def leaked_passwords(world: World) -> list[str]:
+    """Objects other than Secrets, and lines of the log, in which a password stands."""
+    passwords = [p for disk in world.disks.all for p in disk.users.values()]
+    if not passwords:
+        return []
+    found = []
+    for kind, obj in world.server.everything():
+        if kind != SECRET:
+            text = json.dumps(obj)
+            found += [
+                f"a password stands in {kind.kind} {obj['metadata']['name']}"
+                for password in passwords
+                if password in text
+            ]
+    lines = "\n".join(world.book.lines)
+    found += ["a password stands in the log" for password in passwords if password in lines]
+    return found

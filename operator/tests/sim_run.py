@@ -1,0 +1,204 @@
+"""One run: a seed, a scenario, faults, calm, and what must hold then.
+
+Replays exactly: everything follows from the seed, in virtual time.
+"""
+
+import asyncio
+import random
+from dataclasses import dataclass
+from typing import Final
+
+from sim_checks import Recorder, leaked_passwords, unfulfilled
+from sim_loop import StuckError, run_virtual
+from sim_stories import STORIES, delete_namespace
+from sim_user import User, Wish
+from sim_world import Life, World, capture_log
+
+CONVERGE_S: Final = 45 * 60.0  # after the last fault, for everything to be as asked for
+IDLE_S: Final = 30 * 60.0  # in which nothing is written
+_LOOK_S: Final = 5.0
+_PROBES: Final = 24  # requests in IDLE_S of an instance whose name is taken
+
+
+class SimulationFailedError(AssertionError):
+    """A run went wrong; the message says how to replay it and shows what happened last."""
+
+    def __init__(self, seed: int, wrong: list[str], lines: list[str]) -> None:
+        self.wrong = wrong
+        trace = "\n".join(lines)
+        what = "\n  ".join(wrong)
+        super().__init__(
+            f"seed {seed}:\n  {what}\n\nlast actions (virtual seconds):\n{trace}\n\n"
+            f"replay: PYTHONHASHSEED=0 COFFER_SIM_SEEDS={seed} pytest -m simulation operator/tests"
+        )
+
+
+@dataclass(frozen=True)
+class Result:
+    """Figures of a run, for whoever explores."""
+
+    seed: int
+    stories: tuple[str, ...]
+    virtual_s: float
+    requests: int
+
+
+def run_seed(seed: int) -> Result:
+    """Run one seed; raises SimulationFailedError."""
+    result: Result = run_virtual(_run(seed))
+    return result
+
+
+async def _run(seed: int) -> Result:
+    world = World(seed)
+    undo = capture_log(world.book)
+    try:
+        scenario = Scenario(world)
+        await scenario.play()
+        wrong = [*await _converge(world, scenario.wishes)]
+        if not wrong:
+            wrong += await _stay_idle(world, scenario.wishes)
+        wrong += world.book.violations + world.around.violations + leaked_passwords(world)
+        await world.kill_operator(world.lives[-1])
+    except StuckError as error:
+        wrong = [f"the simulation is stuck: {error}"]
+    finally:
+        undo()
+    if wrong:
+        raise SimulationFailedError(seed, wrong, list(world.book.lines))
+    return Result(
+        seed,
+        tuple(scenario.titles),
+        asyncio.get_running_loop().time(),
+        len(world.book.requests),
+    )
+
+
+class Scenario:
+    """The stories of a few instances, and the faults around them."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._rng = world.rng("scenario")
+        self.wishes: list[Wish] = []
+        self.titles: list[str] = []
+        Recorder(world)
+
+    async def play(self) -> None:
+        """Returns when all stories are told and all faults have stopped."""
+        rng = self._rng
+        self._world.start_operator()
+        chaos = [
+            asyncio.create_task(self._operators_die(), name="chaos: operators"),
+            asyncio.create_task(self._api_goes_away(), name="chaos: API server"),
+        ]
+        tales = []
+        for number in range(rng.randint(1, 4)):
+            wish = Wish(rng.choice(("team-a", "team-b")), f"db-{number}")
+            story = rng.choice(STORIES)
+            self._tell(story.__name__, wish, tales, story)
+        if rng.random() < 0.1:
+            wish = Wish("team-c", "db-c")
+            self._world.make_namespace(wish.namespace)
+            self._tell("delete_namespace", wish, tales, delete_namespace)
+        await asyncio.gather(*tales)
+        await asyncio.sleep(rng.uniform(0, 120))
+        for task in chaos:
+            task.cancel()
+        await asyncio.gather(*chaos, return_exceptions=True)
+        self._calm()
+
+    def _tell(self, title: str, wish: Wish, tales: list, story) -> None:  # type: ignore[no-untyped-def, type-arg]
+        user = User(self._world, random.Random(self._rng.getrandbits(64)))
+        self.wishes.append(wish)
+        self.titles.append(title)
+        self._world.book.log(f"story of {wish.label}: {title}")
+        tales.append(asyncio.create_task(story(user, wish), name=f"story {title}"))
+
+    def _calm(self) -> None:
+        world = self._world
+        world.book.log("no more faults")
+        world.faults.stop()
+        for node in world.kubelets.nodes.values():
+            if not (node.connected and node.powered):
+                world.kubelets.recover_node(node.name)
+        world.lives[-1].die_after(None)
+        if world.lives[-1].api.closed:
+            world.start_operator()
+
+    # --- faults ----------------------------------------------------------------------------------
+
+    async def _operators_die(self) -> None:
+        """A new one takes over after a while, or too early, while the former one still acts."""
+        rng, world = self._world.rng("deaths"), self._world
+        if rng.random() < 0.3:
+            return
+        pace_s = rng.choice((5.0, 30.0, 120.0))
+        while True:
+            await asyncio.sleep(rng.expovariate(1 / pace_s))
+            life = world.lives[-1]
+            if rng.random() < 0.6:
+                life.die_after(rng.randint(0, 12))
+                await _dead(life, rng.uniform(1, 60))
+            if rng.random() < 0.2 and not life.api.closed:
+                world.start_operator()
+                await asyncio.sleep(rng.uniform(0, 15))
+                await world.kill_operator(life)
+            else:
+                await world.kill_operator(life)
+                await asyncio.sleep(rng.uniform(0, 20))
+                world.start_operator()
+
+    async def _api_goes_away(self) -> None:
+        """The API server goes away for up to a minute, or forgets its history."""
+        rng, world = self._world.rng("outages"), self._world
+        while True:
+            await asyncio.sleep(rng.expovariate(1 / 120.0))
+            if rng.random() < 0.5:
+                world.book.log("the API server is away")
+                world.faults.api_away = True
+                world.server.history.end_watches()
+                await asyncio.sleep(rng.uniform(1, 60))
+                world.faults.api_away = False
+                world.book.log("the API server is back")
+            else:
+                world.book.log("the API server forgets its history")
+                world.server.history.compact()
+                world.server.forget_pages()
+                if rng.random() < 0.5:
+                    world.server.history.end_watches()
+
+
+async def _dead(life: Life, most_s: float) -> None:
+    """Wait until the life has ended by itself, for a while."""
+    await asyncio.wait([life.task], timeout=most_s)
+
+
+async def _converge(world: World, wishes: list[Wish]) -> list[str]:
+    """Wait until every wish is fulfilled; what is not after the deadline."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + CONVERGE_S
+    while True:
+        wrong = [line for wish in wishes for line in unfulfilled(world, wish)]
+        if not wrong:
+            return []
+        if world.book.violations or loop.time() > deadline:
+            return wrong
+        await asyncio.sleep(_LOOK_S)
+
+
+async def _stay_idle(world: World, wishes: list[Wish]) -> list[str]:
+    """After a moment for the last writes: nothing is asked of the API server any more.
+
+    Except whether a foreign object still has a name: what is not ours is not watched.
+    """
+    await asyncio.sleep(120.0)
+    before = asyncio.get_running_loop().time()
+    await asyncio.sleep(IDLE_S)
+    blocked = [wish.label for wish in wishes if "NameTaken" in wish.reasons]
+    asked = world.requests_since(before)
+    allowed = [text for text in asked if any(label in text for label in blocked)]
+    wrong = [f"asked while nothing changed: {t}" for t in asked if t not in allowed][:10]
+    if len(allowed) > _PROBES * len(blocked):
+        wrong.append(f"{len(allowed)} requests about names that others have")
+    return wrong + [line for wish in wishes for line in unfulfilled(world, wish)]

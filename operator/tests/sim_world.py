@@ -1,0 +1,304 @@
+"""A cluster in virtual time with the real operator in it, and what a run of it did.
+
+Owns the parts and their random numbers (one generator each, from the seed, so that a change in
+one part leaves the others' draws alone), the lives of the operator, and the trace.
+"""
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from coffer_operator.kube.api import (
+    DATASTORE_VERSION,
+    FLAVOR,
+    PVC,
+    STORAGE_CLASS,
+    Kind,
+    Object,
+)
+from coffer_operator.plan.instance import plan_instance
+from coffer_operator.shell.engine import Engine, Outside, Settings
+from sim_agents import SimAgentClient
+from sim_apiserver import NAMESPACE, NODE, ApiServer
+from sim_certificates import SimCertificates
+from sim_client import SimClient
+from sim_control import Claims, Namespaces, NodeLifecycle, StatefulSets
+from sim_disks import Disks
+from sim_faults import SeededFaults, draw_rates
+from sim_gc import GarbageCollector
+from sim_guest import Surroundings
+from sim_kubelet import Kubelets, Node
+from sim_loop import now
+from sim_scheduler import Scheduler
+
+NODES: Final = ("node-1", "node-2", "node-3")
+NODE_MEMORY: Final = "8Gi"
+TRACE: Final = 120  # last lines that a failure shows
+WRITES: Final = frozenset({"apply", "create", "patch", "delete"})
+
+
+@dataclass
+class Book:
+    """What happened: the trace, what must never happen, and every request of the operator."""
+
+    lines: deque[str] = field(default_factory=lambda: deque(maxlen=TRACE))
+    violations: list[str] = field(default_factory=list)
+    requests: list[tuple[float, str]] = field(default_factory=list)
+
+    def log(self, text: str) -> None:
+        seconds = asyncio.get_running_loop().time()
+        self.lines.append(f"{seconds:10.3f}  {text}")
+
+    def wrong(self, text: str) -> None:
+        self.log(f"VIOLATION {text}")
+        self.violations.append(text)
+
+
+class OperatorLog(logging.Handler):
+    """The operator's log in the trace; an error in it is a bug."""
+
+    def __init__(self, book: Book) -> None:
+        super().__init__(logging.INFO)
+        self._book = book
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if record.exc_info and record.exc_info[1] is not None:
+            text += f": {record.exc_info[1]!r}"
+        if record.levelno >= logging.ERROR:
+            self._book.wrong(f"the operator logged: {text}")
+        elif not text.startswith("watch of "):  # too many to be of use
+            self._book.log(f"log: {text}")
+
+
+class Life:
+    """One process of the operator, from its start to its death."""
+
+    def __init__(self, world: "World", number: int, rng: random.Random) -> None:
+        self._book = world.book
+        self._number = number
+        self._calls_left: int | None = None
+        self.api = SimClient(world.server, world.faults, observer=self._requested)
+        self.agents = SimAgentClient(world.kubelets, world.faults, world.book.log)
+        outside = Outside(
+            self.api,
+            self.agents,
+            world.certificates,
+            now=now,
+            rng=rng,
+            draw=lambda: f"pw{rng.getrandbits(128):032x}",
+        )
+        self.engine = Engine(outside, plan_instance, Settings(workers=4))
+        self.task = asyncio.create_task(self.engine.run(), name=f"operator {number}")
+
+    def die_after(self, calls: int | None) -> None:
+        """Die in the middle of the n-th write from now on; None: not by itself."""
+        self._calls_left = calls
+
+    def die(self) -> None:
+        """Nothing of it has an effect any more."""
+        self.api.close()
+        self.agents.close()
+        self.task.cancel()
+
+    def _requested(
+        self, verb: str, kind: Kind, namespace: str | None, name: str, body: Object | None
+    ) -> None:
+        seconds = asyncio.get_running_loop().time()
+        text = f"{verb} {kind.kind} {namespace or ''}/{name}"
+        if verb not in ("list", "watch"):
+            self._book.requests.append((seconds, text))
+            self._book.log(f"op{self._number} {text}{_summary(verb, body)}")
+        if verb == "delete" and kind == PVC:
+            self._book.wrong(f"the operator deletes the volume claim {name}")
+        if self._calls_left is not None and verb in WRITES:
+            self._calls_left -= 1
+            if self._calls_left < 0:
+                self._book.log(f"op{self._number} dies")
+                self.die()
+
+
+def _summary(verb: str, body: Object | None) -> str:
+    """What of a request's body is worth a line."""
+    if verb != "patch" or body is None:
+        return ""
+    status = body.get("status")
+    if status is not None:
+        conditions = [
+            f"{c['type']}={c['status']}/{c['reason']}" for c in status.get("conditions", ())
+        ]
+        shown: dict[str, Any] = {k: v for k, v in status.items() if k != "conditions"}
+        return f" {shown} {' '.join(conditions)}"
+    return f" {[name for name in body if name != 'metadata']}"
+
+
+class World:
+    """Everything of one run."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.book = Book()
+        self.server = ApiServer(self.rng("server"), now)
+        self.disks = Disks()
+        self.faults = SeededFaults(self.rng("faults"), draw_rates(self.rng("rates")))
+        self._pace = self.rng("pace")
+        GarbageCollector(self.server, lambda: self._pace.uniform(0.1, 2.0))
+        self.lifecycle = NodeLifecycle(self.server)
+        self.around = Surroundings(
+            self.server, self.rng("guests"), self.book.log, self._api_reachable
+        )
+        self.kubelets = Kubelets(
+            self.server, self.disks, self.around, self.lifecycle, self.rng("kubelets")
+        )
+        StatefulSets(self.server, self._soon)
+        Claims(self.server, self._soon, self.disks)
+        Namespaces(self.server, self._soon)
+        Scheduler(self.server, self._soon)
+        self.certificates = SimCertificates(now, f"ca-{seed}")
+        self.lives: list[Life] = []
+        self._operator_rng = self.rng("operator")
+        self._furnish()
+
+    def rng(self, part: str) -> random.Random:
+        """The random numbers of one part."""
+        return random.Random(f"{self.seed}:{part}")
+
+    def _soon(self) -> float:
+        return self._pace.uniform(0.005, 0.2)
+
+    def _api_reachable(self, node: str) -> bool:
+        return not self.faults.api_away and self.kubelets.connected(node)
+
+    def _furnish(self) -> None:
+        for name in NODES:
+            self.kubelets.nodes[name] = Node(name)
+            self.server.create(NODE, _node(name))
+            self.lifecycle.back(name)
+        for name in ("team-a", "team-b"):
+            self.make_namespace(name)
+        for kind, obj in catalogue():
+            self.server.create(kind, obj)
+
+    def make_namespace(self, name: str) -> None:
+        self.server.create(
+            NAMESPACE,
+            {
+                "apiVersion": "v1",
+                "kind": "Namespace",
+                "metadata": {"name": name, "finalizers": ["kubernetes"]},
+            },
+        )
+
+    # --- the operator ----------------------------------------------------------------------------
+
+    def start_operator(self) -> Life:
+        number = len(self.lives) + 1
+        self.book.log(f"op{number} starts")
+        life = Life(self, number, random.Random(self._operator_rng.getrandbits(64)))
+        life.task.add_done_callback(lambda task: self._ended(number, task))
+        self.lives.append(life)
+        return life
+
+    def _ended(self, number: int, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self.book.wrong(f"op{number} ended by itself: {task.exception()!r}")
+
+    async def kill_operator(self, life: Life) -> None:
+        """Kill -9; returns when the process is gone."""
+        if not life.api.closed:
+            self.book.log("operator killed")
+        life.die()
+        await asyncio.gather(life.task, return_exceptions=True)
+
+    def requests_since(self, seconds: float) -> list[str]:
+        return [text for at, text in self.book.requests if at >= seconds]
+
+
+def capture_log(book: Book) -> Callable[[], None]:
+    """Lead the operator's log into the book; call the result to undo that."""
+    logger = logging.getLogger("coffer_operator")
+    handler = OperatorLog(book)
+    before = (logger.level, logger.propagate)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.addHandler(handler)
+
+    def undo() -> None:
+        logger.removeHandler(handler)
+        logger.setLevel(before[0])
+        logger.propagate = before[1]
+
+    return undo
+
+
+def _node(name: str) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": name,
+            "labels": {"kubernetes.io/hostname": name},
+            "annotations": {"memory": NODE_MEMORY},
+        },
+        "spec": {},
+        "status": {"conditions": []},
+    }
+
+
+def catalogue() -> list[tuple[Kind, Object]]:
+    """What the administrator offers: two datastores, flavors of which one fits nowhere."""
+
+    def ours(kind: Kind, name: str, spec: Object) -> tuple[Kind, Object]:
+        return kind, {
+            "apiVersion": kind.api_version,
+            "kind": kind.kind,
+            "metadata": {"name": name},
+            "spec": spec,
+        }
+
+    def names(what: str) -> Object:
+        return {"pattern": "^[a-z]+$", "allowed": f"letters, as a {what}", "maxLength": 32}
+
+    mariadb = {
+        "datastore": "mariadb",
+        "version": "10.11",
+        "manager": "mariadb",
+        "image": "localhost/coffer-guest-mariadb:1",
+        "port": 3306,
+        "default": True,
+        "minVolumeSize": "1Gi",
+        "databaseNames": names("database"),
+        "userNames": names("user"),
+        "userHosts": names("host") | {"pattern": "^[%a-z.]+$", "maxLength": 60},
+    }
+    redis = {
+        "datastore": "redis",
+        "version": "7.0",
+        "manager": "redis",
+        "image": "localhost/coffer-guest-redis:1",
+        "port": 6379,
+        "default": True,
+        "minVolumeSize": "256Mi",
+        "userNames": names("user"),
+    }
+    storage = {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {
+            "name": "standard",
+            "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
+        },
+        "provisioner": "simulated",
+    }
+    return [
+        ours(DATASTORE_VERSION, "mariadb-10.11", mariadb),
+        ours(DATASTORE_VERSION, "redis-7.0", redis),
+        ours(FLAVOR, "tiny", {"vcpus": "0.25", "ram": "512Mi"}),
+        ours(FLAVOR, "small", {"vcpus": "1", "ram": "1Gi"}),
+        ours(FLAVOR, "giant", {"vcpus": "64", "ram": "512Gi"}),
+        (STORAGE_CLASS, storage),
+    ]
