@@ -1,6 +1,5 @@
 """DatastoreVersion and Flavor: the administrator's catalogue."""
 
-import re
 from typing import Annotated
 
 from pydantic import Field
@@ -45,16 +44,6 @@ class NameRules(Resource):
             max_length=64,
         ),
     ] = ()
-
-    def problem(self, name: str) -> str | None:
-        """Why the engine does not take `name`, as part of a line; None where it does."""
-        if len(name) > self.max_length:
-            return f"{name!r} has {len(name)} characters, {self.max_length} are allowed"
-        if name.casefold() in {reserved.casefold() for reserved in self.reserved}:
-            return f"{name!r} is reserved"
-        if re.fullmatch(self.pattern, name) is None:
-            return f"{name!r} is not allowed: {self.allowed}"
-        return None
 
 
 class DatastoreVersionSpec(Resource):
