@@ -5,9 +5,10 @@ further. What can go wrong in between is the simulation's matter.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from coffer_common import naming
@@ -23,6 +24,7 @@ from coffer_common.wire import (
     GuestStatus,
 )
 from coffer_operator.build.digest import digest
+from coffer_operator.plan.instance import plan_instance
 from coffer_operator.plan.model import (
     EmptySlice,
     EngineCall,
@@ -44,6 +46,8 @@ from coffer_operator.plan.world import (
     VolumeFact,
     World,
 )
+
+Planner = Callable[[World], Plan]
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 UID = "5f0c7f0e-0001"
@@ -171,6 +175,37 @@ def operation(name: str = "op", kind: str = "Restart", **extra: Any) -> Operatio
     )
 
 
+# --- worlds at an end
+APP: dict[str, Any] = {
+    "databases": [{"name": "shop", "characterSet": "utf8mb4"}],
+    "users": [{"name": "app", "databases": ["shop"]}],
+}
+
+
+@cache
+def ready_world() -> World:
+    """A converged instance with a database and a user; immutable, so made once."""
+    return settle_down(world(instance(**APP)), plan_instance, 8)
+
+
+def retained_volume(**fields: Any) -> VolumeFact:
+    plain = VolumeFact(
+        name="shop-data",
+        uid="uid-pvc",
+        bound=True,
+        deleting=False,
+        lost=False,
+        size_bytes=1024**3,
+        storage_class="fast",
+        data_id="data-old",
+        datastore_version="mariadb-10.11",
+        group="shop",
+        role="standalone",
+        ours=True,
+    )
+    return replace(plain, **fields)
+
+
 # --- what the cluster would do -------------------------------------------------------------------
 def advance(before: World, plan: Plan) -> World:
     """The World after the plan was carried out, and the pod after kubelet's next step."""
@@ -246,11 +281,11 @@ def kubelet(before: World) -> World:
     return replace(before, pod=replace(pod, ready=True))
 
 
-def settle_down(before: World, plan_instance: Any, steps: int = 12) -> World:
+def settle_down(before: World, planner: Planner, steps: int = 8) -> World:
     """Plans, cluster and kubelet in turn until nothing is written any more."""
     after = before
     for _ in range(steps):
-        plan = plan_instance(after)
+        plan = planner(after)
         after = kubelet(advance(after, plan))
     return after
 
@@ -440,7 +475,7 @@ def _first_answer(before: World, pod: PodFact) -> World:
             state=DataState.LAID_OUT,
             data_id=before.volume.data_id or "data-1",
             size_bytes=GIB,
-            used_bytes=GIB // 10,
+            used_bytes=GIB * 105 // 1000,
         ),
         engine=EngineStatus(state=EngineState.STARTING, version="10.11.6", pid=7),
     )

@@ -8,8 +8,9 @@ import pytest
 from coffer_common import naming
 from coffer_operator.plan.instance import plan_instance
 from coffer_operator.plan.model import EnsureDatabase, EnsureUser
-from coffer_operator.plan.world import Child, PodFact, VolumeFact, World
+from coffer_operator.plan.world import Child, PodFact
 from op_plan_worlds import (
+    APP,
     UID,
     advance,
     catalogue,
@@ -20,38 +21,13 @@ from op_plan_worlds import (
     instance,
     kubelet,
     later,
+    ready_world,
+    retained_volume,
     settle_down,
     with_status,
     world,
     writes,
 )
-
-APP: dict[str, Any] = {
-    "databases": [{"name": "shop", "characterSet": "utf8mb4"}],
-    "users": [{"name": "app", "databases": ["shop"]}],
-}
-
-
-def ready_world(**spec: Any) -> World:
-    return settle_down(world(instance(**(spec or APP))), plan_instance)
-
-
-def retained_volume(**fields: Any) -> VolumeFact:
-    plain = VolumeFact(
-        name="shop-data",
-        uid="uid-pvc",
-        bound=True,
-        deleting=False,
-        lost=False,
-        size_bytes=1024**3,
-        storage_class="fast",
-        data_id="data-old",
-        datastore_version="mariadb-10.11",
-        group="shop",
-        role="standalone",
-        ours=True,
-    )
-    return replace(plain, **fields)
 
 
 def test_one_pass_goes_from_nothing_to_all_objects() -> None:
