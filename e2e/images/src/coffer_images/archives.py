@@ -5,6 +5,8 @@ An archive that is there is whole: it is written under another name first.
 
 import os
 import re
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +40,11 @@ class Archives:
         path = self.path(target, tag)
         return path.with_name(path.name + UNFINISHED)
 
+    def context(self) -> Path:
+        """A new empty folder to build from."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix="context-", suffix=UNFINISHED, dir=self.folder))
+
     def finish(self, target: str, tag: str) -> Path:
         return self.unfinished(target, tag).rename(self.path(target, tag))
 
@@ -60,4 +67,7 @@ class Archives:
     def sweep(self) -> None:
         """Remove what a build that was killed left; nobody else may be building."""
         for path in self.folder.glob(f"*{UNFINISHED}"):
-            path.unlink(missing_ok=True)
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()

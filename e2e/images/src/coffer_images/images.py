@@ -2,7 +2,6 @@
 
 import datetime
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +70,6 @@ def _build_missing(wanted: Sequence[Inputs], store: Archives, builder: Builder) 
 
 
 def _build_one(one: Inputs, store: Archives, builder: Builder) -> None:
-    archive = store.unfinished(one.target, one.tag)
     log = store.folder / f"{one.target}.log"
     stages = Stages()
 
@@ -79,15 +77,17 @@ def _build_one(one: Inputs, store: Archives, builder: Builder) -> None:
         if stage := stages.feed(line):
             console.say(f"  {one.target}: {stage}")
 
-    with tempfile.TemporaryDirectory(dir=store.folder, prefix="context-") as folder:
-        one.write_context(Path(folder))
-        try:
-            builder.build(Path(folder), one.target, one.image, log, show)
-        except ClusterError as error:
-            # Packages are downloaded in it: what was built so far is cached.
-            console.say(f"{error}\nbuilding {one.target} failed; once more")
-            builder.build(Path(folder), one.target, one.image, log, show)
-    builder.save(one.image, archive)
+    context = store.context()
+    one.write_context(context)
+    try:
+        builder.build(context, one.target, one.image, log, show)
+    except ClusterError as error:
+        # Packages are downloaded in it; what was built so far is cached.
+        console.say(f"{error}\nbuilding {one.target} failed; once more")
+        builder.build(context, one.target, one.image, log, show)
+    finally:
+        store.sweep()
+    builder.save(one.image, store.unfinished(one.target, one.tag))
     store.finish(one.target, one.tag)
 
 
