@@ -207,7 +207,7 @@ def _serve_versions(api: FakeApi) -> None:
 def test_version_of_everything(run: Run, api: FakeApi) -> None:
     _serve_versions(api)
     text = run("version").stdout
-    assert "Client:  0.1.0 (coffer.dev/v1alpha1)" in text
+    assert "Client:      0.1.0 (coffer.dev/v1alpha1)" in text
     assert "Operator:    0.1.0 (image op:1, 1/2 ready in namespace coffer-system)" in text
     assert "API:         coffer.dev/v1alpha1" in text
     assert "Kubernetes:  v1.34.4" in text

@@ -57,9 +57,12 @@ def table(
     )
 
 
-def fields(pairs: Sequence[tuple[str, str]], indent: str = "") -> str:
-    """`Name:  value` lines as kubectl describe writes them, the values in one column."""
-    width = max((len(name) for name, _ in pairs), default=0) + 1
+def fields(pairs: Sequence[tuple[str, str]], indent: str = "", width: int = 0) -> str:
+    """`Name:  value` lines as kubectl describe writes them, the values in one column.
+
+    `width`: of the longest name that is to come in the same column, if that is not among these.
+    """
+    width = max([width, *(len(name) for name, _ in pairs)]) + 1
     return "\n".join(
         f"{indent}{name + ':':<{width}}  {_cell(value)}".rstrip() for name, value in pairs
     )

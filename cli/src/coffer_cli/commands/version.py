@@ -13,6 +13,7 @@ from coffer_cli.text import fields
 from coffer_common.naming import API_VERSION, GROUP
 
 _SELECTOR = "app.kubernetes.io/name=coffer,app.kubernetes.io/component=operator"
+_WIDTH = len("Kubernetes")
 _VERSION_LABEL = "app.kubernetes.io/version"
 
 
@@ -25,11 +26,13 @@ def version(app: App, *, client: bool, form: str) -> None:
     """Show the versions of this program, of the operator and of the API."""
     found: dict[str, Any] = {"client": {"version": installed_version("coffer"), "api": API_VERSION}}
     if form == "text":
-        click.echo(fields([("Client", f"{found['client']['version']} ({API_VERSION})")]))
+        click.echo(
+            fields([("Client", f"{found['client']['version']} ({API_VERSION})")], width=_WIDTH)
+        )
     if not client:
         found |= _server(app.api)
         if form == "text":
-            click.echo(fields(_lines(found)))
+            click.echo(fields(_lines(found), width=_WIDTH))
     if form != "text":
         output.dump(found, form)
 
