@@ -94,7 +94,7 @@ def test_size_and_names(kind: Kind) -> None:
     assert version["additionalPrinterColumns"][-1]["name"] == "Age"
 
 
-@KIND
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.namespaced])
 def test_conditions_are_a_map_by_type(kind: Kind) -> None:
     status = schema_of(kind)["properties"]["status"]["properties"]
     assert status["conditions"]["x-kubernetes-list-type"] == "map"

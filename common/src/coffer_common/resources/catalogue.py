@@ -5,10 +5,8 @@ from typing import Annotated
 from pydantic import Field
 
 from coffer_common.resources.base import (
-    CONDITION_LIST,
     MAX_OBJECT_NAME,
     QUANTITY,
-    Condition,
     Metadata,
     Resource,
     cel,
@@ -122,29 +120,11 @@ class DatastoreVersionSpec(Resource):
     ] = None
 
 
-class CatalogueStatus(Resource):
-    """What Coffer reports of an entry of the catalogue."""
-
-    observed_generation: Annotated[
-        int | None, Field(description="Generation of the spec that this status speaks of.")
-    ] = None
-    conditions: Annotated[
-        tuple[Condition, ...],
-        Field(
-            description="Ready: whether instances may use the entry.",
-            json_schema_extra=CONDITION_LIST,
-        ),
-    ] = ()
-
-
 class DatastoreVersion(Resource):
     """An entry of the catalogue of engines: one engine in one version, and how it is run."""
 
     metadata: Metadata
     spec: Annotated[DatastoreVersionSpec, Field(description="The engine and how it is run.")]
-    status: Annotated[CatalogueStatus, Field(description="What Coffer reports.")] = Field(
-        default_factory=CatalogueStatus
-    )
 
 
 class FlavorSpec(Resource):
@@ -182,6 +162,3 @@ class Flavor(Resource):
 
     metadata: Metadata
     spec: Annotated[FlavorSpec, Field(description="The size.")]
-    status: Annotated[CatalogueStatus, Field(description="What Coffer reports.")] = Field(
-        default_factory=CatalogueStatus
-    )

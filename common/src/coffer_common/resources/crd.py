@@ -13,6 +13,7 @@ from coffer_common.resources.base import Resource
 from coffer_common.resources.schema import structural_schema
 
 MAX_CRD_BYTES: Final = 128 * 1024
+PARTS: Final = ("spec", "status")  # the catalogue has no status: nothing happens to it
 _CATEGORY: Final = "coffer"
 
 
@@ -66,8 +67,6 @@ KINDS: Final = (
             Column("Version", ".spec.version", "Version."),
             Column("Default", ".spec.default", "Used where none is named.", "boolean"),
             Column("Active", ".spec.active", "Open to new instances.", "boolean"),
-            _READY,
-            Column("Status", _STATUS.path, _STATUS.description, wide=True),
             Column("Image", ".spec.image", "Guest image.", wide=True),
             _AGE,
         ),
@@ -132,8 +131,7 @@ def definition(kind: Kind) -> dict[str, Any]:
         },
         "kind": {"type": "string", "description": f"Kind of this object: {kind.name}."},
         "metadata": {"type": "object"},
-        "spec": schema["properties"]["spec"],
-        "status": schema["properties"]["status"],
+        **{part: schema["properties"][part] for part in PARTS if part in schema["properties"]},
     }
     root: dict[str, Any] = {
         "type": "object",
