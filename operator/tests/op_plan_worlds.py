@@ -277,7 +277,10 @@ def kubelet(before: World) -> World:
         return _first_answer(before, pod)
     if agent.status.engine.state is EngineState.STARTING:
         engine = agent.status.engine.model_copy(update={"state": EngineState.RUNNING})
-        return with_agent(before, engine=engine, databases=(), users=())
+        status = agent.status
+        return with_agent(
+            before, engine=engine, databases=status.databases or (), users=status.users or ()
+        )
     return replace(before, pod=replace(pod, ready=True))
 
 
@@ -478,6 +481,8 @@ def _first_answer(before: World, pod: PodFact) -> World:
             used_bytes=GIB * 105 // 1000,
         ),
         engine=EngineStatus(state=EngineState.STARTING, version="10.11.6", pid=7),
+        databases=before.agent.status.databases if before.agent else None,
+        users=before.agent.status.users if before.agent else None,
     )
     after = replace(before, agent=AgentFact(status=status, pod_uid=pod.uid, age_s=0.1))
     # The agent writes its address at its start.
