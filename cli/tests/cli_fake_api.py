@@ -215,6 +215,7 @@ class _Handler(BaseHTTPRequestHandler):
     """HTTP around `api`, which a subclass names."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else the body waits for the client to have heard the head
     api: FakeApi
 
     def do_GET(self) -> None:

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from cli_fake_api import FakeApi
-from cli_objects import INSTANCES, instance
+from cli_objects import INSTANCES, instance, stalled_status
 from coffer_cli import errors, judge, main
 from coffer_cli.commands import completion
 from coffer_cli.judge import View
@@ -85,6 +85,17 @@ def test_a_terminal_shows_phase_and_message_and_obeys_neither() -> None:
     text = written.getvalue()
     assert "Building" in text
     assert "waits for [bold]x[/bold]" in text
+
+
+def test_nothing_in_a_message_steers_the_terminal(run: Run, api: FakeApi) -> None:
+    api.put(f"{INSTANCES}/orders", instance() | {"status": stalled_status("a\x1b[2Jb\r\nc")})
+    path = f"{INSTANCES}/evil"
+    api.script(path, lambda: api.patch_status(path, stalled_status("a\x1b[2Jb\rc")))
+    options = ("--datastore", "mariadb", "--flavor", "small", "--volume", "1Gi")
+    texts = [run("show", "orders").output, run("list", "-o", "wide").output]
+    texts.append(run("create", "evil", *options).output)
+    assert all("a [2Jb" in text for text in texts)
+    assert not any("\x1b" in text or "\r" in text for text in texts)
 
 
 def test_judging_knows_every_phase_of_an_operation() -> None:

@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from coffer_cli.judge import View
+from coffer_cli.text import printable
 
 
 class LiveProgress:
@@ -37,5 +38,5 @@ class LiveProgress:
         self._bar.stop()
 
     def show(self, view: View) -> None:
-        text = f"[bold]{escape(view.phase)}[/bold]  {escape(view.message)}"
+        text = f"[bold]{escape(view.phase)}[/bold]  {escape(printable(view.message))}"
         self._bar.update(self._task, description=f"{escape(self._subject)}  {text}")

@@ -13,6 +13,7 @@ import click
 
 from coffer_cli.app import App, cluster_options
 from coffer_cli.errors import CliError, Exit
+from coffer_cli.text import printable
 
 _COMPLETION_VARIABLE: Final = "_KUBECTL_COFFER_COMPLETE"
 _EPILOG: Final = (
@@ -44,7 +45,7 @@ class _Shown(click.ClickException):
         vars(self)["exit_code"] = int(error.code)  # click declares it for the class alone
 
     def show(self, file: Any = None) -> None:
-        click.echo(f"error: {self.message}", file=file or sys.stderr)
+        click.echo(f"error: {printable(self.message)}", file=file or sys.stderr)
 
 
 class _Commands(click.Group):

@@ -10,6 +10,7 @@ from typing import Protocol, Self
 import click
 
 from coffer_cli.judge import View
+from coffer_cli.text import printable
 
 
 class Progress(Protocol):
@@ -50,7 +51,7 @@ class PlainProgress:
     def show(self, view: View) -> None:
         if view.line != self._last:
             self._last = view.line
-            click.echo(f"{self._subject}: {view.line}", err=True)
+            click.echo(f"{self._subject}: {printable(view.line)}", err=True)
 
 
 def progress(subject: str) -> Progress:

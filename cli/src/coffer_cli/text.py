@@ -49,7 +49,7 @@ def table(
 ) -> str:
     """Columns three spaces apart, upper-case headers, no boxes, no blanks at the ends of lines."""
     cells = [[header.upper() for header in headers]] if show_headers else []
-    cells += [[_cell(cell) for cell in row] for row in rows]
+    cells += [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(
         _GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -64,7 +64,7 @@ def fields(pairs: Sequence[tuple[str, str]], indent: str = "", width: int = 0) -
     """
     width = max([width, *(len(name) for name, _ in pairs)]) + 1
     return "\n".join(
-        f"{indent}{name + ':':<{width}}  {_cell(value)}".rstrip() for name, value in pairs
+        f"{indent}{name + ':':<{width}}  {printable(value)}".rstrip() for name, value in pairs
     )
 
 
@@ -78,6 +78,6 @@ def size(size_bytes: int) -> str:
     return f"{value:.0f}{unit}" if value >= 10 or unit == "B" else f"{value:.1f}{unit}"
 
 
-def _cell(text: str) -> str:
+def printable(text: str) -> str:
     """One line, and nothing in it that a terminal would obey: messages may quote a tenant."""
     return "".join(c if c.isprintable() else " " for c in text)
