@@ -42,8 +42,9 @@ _NOT_SUPPORTED: Final = 501
 class HttpAgentClient:
     """Implements AgentClient. `context` is trusted to name the authority and the operator."""
 
-    def __init__(self, context: ssl.SSLContext) -> None:
+    def __init__(self, context: ssl.SSLContext, port: int = naming.AGENT_PORT) -> None:
         """Must be made while the event loop runs."""
+        self._port = port
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=context, limit=0), trust_env=False
         )
@@ -70,7 +71,10 @@ class HttpAgentClient:
         try:
             return GuestStatus.model_validate_json(body)
         except ValidationError as error:
-            raise AgentUnreachableError(f"its status is not readable: {error}") from error
+            problem = error.errors(include_input=False, include_url=False)[0]
+            where = ".".join(str(part) for part in problem["loc"])
+            message = f"its status is not readable: {where}: {problem['msg']}"
+            raise AgentUnreachableError(message) from error
 
     async def engine(self, at: AgentAddress, action: EngineAction, token: str) -> None:
         """See AgentClient."""
@@ -103,7 +107,7 @@ class HttpAgentClient:
         try:
             async with self._session.request(
                 method,
-                f"https://{host}:{naming.AGENT_PORT}{path}",
+                f"https://{host}:{self._port}{path}",
                 params=dict(query or {}),
                 server_hostname=at.host,
                 timeout=aiohttp.ClientTimeout(total=limit_s, sock_connect=CONNECT_TIMEOUT_S),

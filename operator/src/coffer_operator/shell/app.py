@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 RENEW_EVERY_S: Final = LIFE.total_seconds() / 3
 RETRY_S: Final = 5.0
-REGISTER_EVERY_S: Final = 600.0
+REGISTER_EVERY_S: Final = 3600.0
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class _Process:
                 async def stopping() -> None:
                     await _end(instances)
 
-                await crs.watch(self.engine.feed, stopping, self._stop)
+                await crs.watch(self.engine.feed, stopping)
                 self._stop.set()
         finally:
             await leadership.release()

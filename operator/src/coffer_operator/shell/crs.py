@@ -4,7 +4,6 @@ kopf logs in, watches our resources and stops on signals. Its handlers, timers a
 not used, and it writes nothing; an event goes to the engine as it came.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -43,8 +42,8 @@ def settings() -> kopf.OperatorSettings:
     return chosen
 
 
-async def watch(feed: Feed, stopping: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
-    """Feed the events of our resources until `stop` is set or a signal comes.
+async def watch(feed: Feed, stopping: Callable[[], Awaitable[None]]) -> None:
+    """Feed the events of our resources until a signal comes; kopf handles signals from here on.
 
     `stopping` is awaited before kopf looks for tasks that are left over.
     """
@@ -58,13 +57,11 @@ async def watch(feed: Feed, stopping: Callable[[], Awaitable[None]], stop: async
     for kind in (INSTANCE, OPERATION):
 
         @kopf.on.event(GROUP, VERSION, kind.plural, registry=registry)
-        async def event(type: str | None, body: Any, kind: Kind = kind, **_: Any) -> None:  # noqa: A002
-            feed(kind, type, body)
+        async def told(event: kopf.RawEvent, kind: Kind = kind, **_: Any) -> None:
+            feed(kind, event["type"], event["object"])
 
     @kopf.on.cleanup(registry=registry)
     async def cleanup(**_: Any) -> None:
         await stopping()
 
-    await kopf.operator(
-        registry=registry, settings=settings(), standalone=True, clusterwide=True, stop_flag=stop
-    )
+    await kopf.operator(registry=registry, settings=settings(), standalone=True, clusterwide=True)

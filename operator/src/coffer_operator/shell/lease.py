@@ -12,7 +12,15 @@ from datetime import datetime
 from typing import Final
 
 from coffer_common.errors import CofferError
-from coffer_operator.kube.api import LEASE, ConflictError, Key, KubeApi, NotFoundError, Object
+from coffer_operator.kube.api import (
+    LEASE,
+    ConflictError,
+    Key,
+    KubeApi,
+    NotFoundError,
+    Object,
+    UnavailableError,
+)
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +29,7 @@ DURATION_S: Final = 15.0
 RENEW_EVERY_S: Final = 4.0
 PAUSE_AFTER_S: Final = 10.0  # without a renewal nothing is begun any more
 LOOK_EVERY_S: Final = 2.0  # at another's Lease
+RELEASE_S: Final = 5.0
 
 
 class LeaseLostError(Exception):
@@ -52,7 +61,7 @@ class Leadership:
         self._held: Object | None = None  # as the API server has it
         self._other: tuple[str, str] = ("", "")  # holder and version seen last
         self._other_since = 0.0
-        self._renewed_at = 0.0
+        self._pause_at: asyncio.TimerHandle | None = None
 
     async def acquire(self) -> None:
         """Return once the Lease is ours."""
@@ -77,27 +86,22 @@ class Leadership:
         while True:
             await asyncio.sleep(RENEW_EVERY_S * self._rng.uniform(0.9, 1.0))
             asked_at = self._time()
-            watchdog = asyncio.get_running_loop().call_at(
-                self._renewed_at + PAUSE_AFTER_S, self._pause
-            )
             try:
                 await self._renew()
             except CofferError as error:
                 log.warning("Lease %s could not be renewed: %s", self._at.name, error)
-                self._pause_if_late()
             else:
                 self._renewed(asked_at)
-            finally:
-                watchdog.cancel()
 
     async def release(self) -> None:
         """Give the Lease back, so that the next operator need not wait. Failing costs only time."""
-        self._active.clear()
+        self._stop()
         if self._held is None:
             return
         try:
-            await self._write({**self._spec(), "holderIdentity": "", "leaseDurationSeconds": 1})
-        except CofferError as error:
+            async with asyncio.timeout(RELEASE_S):
+                await self._write({**self._spec(), "holderIdentity": "", "leaseDurationSeconds": 1})
+        except (CofferError, TimeoutError) as error:
             log.warning("Lease %s could not be given back: %s", self._at.name, error)
         self._held = None
 
@@ -134,8 +138,7 @@ class Leadership:
         except (ConflictError, NotFoundError):
             await self._look_again()
         except TimeoutError:
-            log.warning("Lease %s: no answer within %.0f s", self._at.name, DURATION_S)
-            raise ConflictError("no answer in time") from None
+            raise UnavailableError(f"no answer within {DURATION_S:.0f} s") from None
 
     async def _look_again(self) -> None:
         """The Lease is not as we left it: ours, if we only missed an answer of our own."""
@@ -146,7 +149,7 @@ class Leadership:
             return
         holder = (found.get("spec") or {}).get("holderIdentity")
         if holder != self._identity:
-            self._active.clear()
+            self._stop()
             raise LeaseLostError(f"{holder or 'nobody'} holds the Lease {self._at.name}")
         self._held = found
         await self._write(self._spec())
@@ -173,19 +176,25 @@ class Leadership:
 
     def _renewed(self, asked_at: float) -> None:
         """Counted from before the request: the API server may have taken it at once."""
-        self._renewed_at = asked_at
         if not self._active.is_set():
             log.info("active")
         self._active.set()
-
-    def _pause_if_late(self) -> None:
-        if self._time() - self._renewed_at >= PAUSE_AFTER_S:
-            self._pause()
+        self._cancel_pause()
+        loop = asyncio.get_running_loop()
+        self._pause_at = loop.call_at(asked_at + PAUSE_AFTER_S, self._pause)
 
     def _pause(self) -> None:
-        if self._active.is_set():
-            log.warning("the Lease is not renewed: nothing is begun until it is")
+        log.warning("the Lease is not renewed: nothing is begun until it is")
         self._active.clear()
+
+    def _stop(self) -> None:
+        self._active.clear()
+        self._cancel_pause()
+
+    def _cancel_pause(self) -> None:
+        if self._pause_at is not None:
+            self._pause_at.cancel()
+            self._pause_at = None
 
     def _stamp(self) -> str:
         return self._now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
