@@ -173,10 +173,7 @@ def test_the_catalogue(run: Run, api: FakeApi) -> None:
     assert rows[0].split()[:5] == ["redis-6.0", "redis", "6.0", "false", "false"]
     assert rows[1].split()[:5] == ["redis-7.0", "redis", "7.0", "true", "true"]
     wide = run("datastores", "-o", "wide").stdout.splitlines()
-    assert [row.split()[-3:] for row in wide[1:]] == [
-        ["tiny", "img", "<none>"],
-        ["<all>", "img", "<none>"],
-    ]
+    assert [row.split()[-2:] for row in wide[1:]] == [["tiny", "img"], ["<all>", "img"]]
 
 
 def test_flavors_grow(run: Run, api: FakeApi) -> None:

@@ -2,10 +2,10 @@
 
 import click
 
-from coffer_cli import judge, output
+from coffer_cli import output
 from coffer_cli.api import DATASTORE_VERSION, FLAVOR, Object
 from coffer_cli.app import App, cluster_options, output_option, pass_app
-from coffer_cli.text import NONE, age
+from coffer_cli.text import age
 from coffer_common.quantity import parse_bytes
 
 
@@ -24,14 +24,12 @@ def datastores(app: App, *, form: str) -> None:
         "version": lambda item: str(item["spec"].get("version", "")),
         "default": lambda item: _yes(item["spec"].get("default", False)),
         "active": lambda item: _yes(item["spec"].get("active", True)),
-        "ready": lambda item: str(judge.condition(item, "Ready").get("status", "Unknown")),
         "min-volume": lambda item: str(item["spec"].get("minVolumeSize", "")),
         "age": lambda item: age(item["metadata"].get("creationTimestamp"), now),
     }
     wide = {
         "flavors": lambda item: ",".join(item["spec"].get("flavors") or ()) or "<all>",
         "image": lambda item: str(item["spec"].get("image", "")),
-        "status": lambda item: str(judge.condition(item, "Ready").get("message") or NONE),
     }
     output.many(DATASTORE_VERSION, items, form, columns=columns, wide=wide, where="")
 
