@@ -41,9 +41,7 @@ def validate_instance(
     try:
         instance = DatabaseInstance.model_validate(obj)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        return [UserError(reasons.INVALID, f"{where}: {first['msg']}")]
+        return [_malformed(error)]
     prior = Prior()
     if old is not None:
         try:
@@ -135,9 +133,7 @@ def validate_datastore_version(
         entry = DatastoreVersion.model_validate(obj)
         before = DatastoreVersion.model_validate(old) if old is not None else None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        return [UserError(reasons.INVALID, f"{where}: {first['msg']}")]
+        return [_malformed(error)]
     others = [
         other
         for name, other in sorted(catalogue.datastore_versions.items())
@@ -175,6 +171,13 @@ def flavor_size(flavor: Flavor) -> tuple[int, int, int]:
         ) from error
     request = -(-limit * flavor.spec.cpu_request_percent // 100)
     return ram_bytes, max(limit, 1), max(request, 1)
+
+
+def _malformed(error: ValidationError) -> UserError:
+    """The first of the errors against the schema, which the API server says itself as a rule."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return UserError(reasons.INVALID, " ".join(f"{where}: {first['msg']}".split()))
 
 
 def _name(name: str) -> Iterator[UserError]:
