@@ -5,9 +5,10 @@ not used, and it writes nothing; an event goes to the engine as it came.
 """
 
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import kopf
+from kopf._core.engines.peering import Identity
 
 from coffer_common.naming import GROUP, VERSION
 from coffer_operator.kube.api import INSTANCE, OPERATION, Kind
@@ -42,6 +43,11 @@ def settings() -> kopf.OperatorSettings:
     return chosen
 
 
+#: Only peering uses it, which is off; without one kopf asks for the name of a user that a
+#: container with a uid of its own need not have.
+IDENTITY: Final = Identity("coffer")
+
+
 async def watch(feed: Feed, stopping: Callable[[], Awaitable[None]]) -> None:
     """Feed the events of our resources until a signal comes; kopf handles signals from here on.
 
@@ -64,4 +70,10 @@ async def watch(feed: Feed, stopping: Callable[[], Awaitable[None]]) -> None:
     async def cleanup(**_: Any) -> None:
         await stopping()
 
-    await kopf.operator(registry=registry, settings=settings(), standalone=True, clusterwide=True)
+    await kopf.operator(
+        registry=registry,
+        settings=settings(),
+        standalone=True,
+        clusterwide=True,
+        identity=IDENTITY,
+    )
