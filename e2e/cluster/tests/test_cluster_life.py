@@ -78,6 +78,11 @@ def remains(cluster: Cluster) -> dict[str, object]:
         "processes": processes_of(cluster),
         "namespaces": [name for name in names if network.namespace_exists(name)],
         "links": [plan.machine_link] if network.link_exists(plan.machine_link) else [],
+        "mounts": [
+            line
+            for line in Path("/proc/self/mountinfo").read_text().splitlines()
+            if any(name in line for name in (*names, str(cluster.layout.root)))
+        ],
         "routes": network.overlapping_routes(plan),
         "loop devices": leftovers.loop_devices(cluster.layout.root),
         "control groups": [str(p) for p in Path("/sys/fs/cgroup").glob(f"*/{plan.cgroup}")],
@@ -95,7 +100,7 @@ def test_life(life: Cluster) -> None:
     grow(life)
     up_again_changes_nothing(life)
     assert set(remains(life)) == {
-        *("processes", "namespaces", "links", "routes", "control groups", "files")
+        *("processes", "namespaces", "mounts", "links", "routes", "control groups", "files")
     }
     life.down()
     assert remains(life) == {}
@@ -112,6 +117,8 @@ def interrupt_up(cluster: Cluster) -> None:
 
 def up_again_changes_nothing(cluster: Cluster) -> None:
     before = identities(cluster)
+    # As if the first `up` had been killed just before it wrote down that this was done.
+    cluster.layout.furnished.unlink()
     start_s = time.monotonic()
     cluster.up()
     assert time.monotonic() - start_s < UP_AGAIN_LIMIT_S

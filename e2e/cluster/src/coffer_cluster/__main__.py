@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import click
 
-from coffer_cluster import binaries
+from coffer_cluster import binaries, preflight
 from coffer_cluster.addresses import DEFAULT_TAG
 from coffer_cluster.cluster import Cluster
 from coffer_cluster.errors import ClusterError, UnsupportedError
@@ -106,6 +106,8 @@ def helm_path(cluster: Cluster) -> None:
 @cli.command()
 def build() -> None:
     """Build everything that is built from source, so that nothing has to be waited for later."""
+    preflight.check()
+    preflight.install_missing()
     binaries.ensure()
 
 

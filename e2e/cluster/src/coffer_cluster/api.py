@@ -42,14 +42,20 @@ class Api:
         """By the ClusterIP, which works only where kube-proxy and the routes do."""
         return cls(layout, str(layout.plan.api_service), 443)
 
-    def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
+    ) -> Any:
         """The answer's JSON, or its text where it is none."""
         connection = http.client.HTTPSConnection(
             self.host, self.port, timeout=TIMEOUT_S, context=self._context()
         )
         content = None if body is None else json.dumps(body)
         try:
-            connection.request(method, path, content, {"Content-Type": "application/json"})
+            connection.request(method, path, content, {"Content-Type": content_type})
             response = connection.getresponse()
             text = response.read().decode()
         except (OSError, http.client.HTTPException) as error:
@@ -68,6 +74,11 @@ class Api:
         context = ssl.create_default_context(cafile=str(pki.authority))
         context.load_cert_chain(pki.certificate("admin"), pki.key("admin"))
         return context
+
+    def apply(self, path: str, content: Mapping[str, Any]) -> None:
+        """Make the object at the path what the content says, by server-side apply."""
+        query = "?fieldManager=coffer-cluster&force=true"
+        self.request("PATCH", f"{path}{query}", content, "application/apply-patch+yaml")
 
     def get(self, path: str) -> Any:
         return self.request("GET", path)

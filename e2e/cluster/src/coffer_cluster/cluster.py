@@ -4,10 +4,8 @@ Everything it knows is on the machine, so a `Cluster` may be made anywhere at an
 changes the cluster holds its lock. It never touches what it did not make.
 """
 
-import json
 import signal
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -143,11 +141,13 @@ class Cluster:
                 node.prepare(len(wanted))
             node.undo_faults()
         with ThreadPoolExecutor(max_workers=4) as pool:
-            started = [pool.submit(node.run) for node in wanted]
+            started = [pool.submit(node.boot) for node in wanted]
             self._wait_for_api()
             self._start_controllers()
             for outcome in started:
                 outcome.result()
+        for node in wanted:
+            node.join()
         self._settle(wanted, starting)
 
     def _wait_for_api(self) -> None:
@@ -173,7 +173,8 @@ class Cluster:
     def _settle(self, wanted: list[Node], starting: list[Node]) -> None:
         """What is left to do once programs run: objects, images on new nodes, and checks."""
         if not self.layout.furnished.exists():
-            self._apply(base_objects(self.plan))
+            for path, content in base_objects(self.plan):
+                Api.direct(self.layout).apply(path, content)
             self.layout.furnished.touch()
         settled = [node for node in wanted if node not in starting]
         for node in settled:
@@ -184,10 +185,6 @@ class Cluster:
         if starting:
             with console.step("checking connections from the machine and from pods"):
                 checks.wait_for_connections(self.layout, starting)
-
-    def _apply(self, objects: Sequence[dict[str, Any]]) -> None:
-        document = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
-        self.run_kubectl("apply", "--server-side", "-f", "-", stdin=document)
 
     def down(self) -> None:
         """Leave nothing of the cluster on the machine, whoever started it."""

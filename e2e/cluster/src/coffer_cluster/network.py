@@ -168,6 +168,14 @@ def remove_all(plan: Plan) -> None:
         lambda: not link_exists(plan.machine_link),
         GONE_TIMEOUT_S,
     )
+    _release_namespaces_folder()
     for network in plan.networks:
         words = ("route", "del", "unreachable", network, "metric", UNREACHABLE_METRIC)
         run(["ip", *map(str, words)], ok_codes=(0, 2))  # 2: there is none
+
+
+def _release_namespaces_folder() -> None:
+    """The first namespace made the folder a mount of its own; the last one gone takes it back."""
+    if NAMESPACES.is_mount() and not any(NAMESPACES.iterdir()):
+        # 32: someone has just made a namespace there, or unmounted it himself.
+        run(["umount", NAMESPACES], ok_codes=(0, 32))

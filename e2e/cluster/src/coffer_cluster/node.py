@@ -63,14 +63,22 @@ class Node:
             if not self.alive:
                 self.prepare(len(self.layout.node_numbers()))
             self.undo_faults()
-            self.run()
+            self.boot()
+            self.join()
 
-    def run(self) -> None:
-        """Boot the node that `prepare` made ready, if it is down, and start what it lacks."""
+    def boot(self) -> None:
+        """Boot a node that `prepare` made ready, and start what needs no API server."""
         if not self.alive:
             binds = {self.sandbox.folder / name: path for name, path in DATA_FOLDERS.items()}
             self.sandbox.boot(binds)
-        self._start_programs()
+        self._start_runtime()
+
+    def join(self) -> None:
+        """Start what speaks to the API server: without an answer it would ask ever less often."""
+        box = self.sandbox
+        box.start(controlplane.kube_proxy(self.layout, self.name))
+        box.start(self._csi())
+        box.start(self._kubelet())
 
     def prepare(self, nodes: int) -> None:
         """Make a node that is down ready to boot as one of so many; one node at a time."""
@@ -133,12 +141,11 @@ class Node:
         file.write_text(content)
         return True
 
-    def _start_programs(self) -> None:
+    def _start_runtime(self) -> None:
         box = self.sandbox
         box.start(
             Program("containerd", ["/usr/bin/containerd", "-c", box.folder / "containerd.toml"])
         )
-        box.start(controlplane.kube_proxy(self.layout, self.name))
         wait_for(
             f"containerd of {self.name}",
             self._containerd_answers,
@@ -146,8 +153,6 @@ class Node:
             detail=lambda: box.log_tail("containerd"),
         )
         self._load_own_images()
-        box.start(self._csi())
-        box.start(self._kubelet())
 
     def _containerd_answers(self) -> bool:
         try:
@@ -261,7 +266,8 @@ class Node:
     def start_programs(self) -> None:
         """Start again what `stop_program` ended."""
         with self._changing():
-            self._start_programs()
+            self._start_runtime()
+            self.join()
 
     def _changing(self) -> AbstractContextManager[None]:
         return locks.exclusive(lock_file(self.layout.plan.tag), LOCK_TIMEOUT_S)

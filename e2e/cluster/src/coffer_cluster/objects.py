@@ -7,15 +7,24 @@ from coffer_cluster.addresses import S3_PORT, S3_TLS_PORT, Plan
 CSI_DRIVER = "csi.cluster.coffer.dev"
 
 
-def base_objects(plan: Plan) -> list[dict[str, Any]]:
+def base_objects(plan: Plan) -> list[tuple[str, dict[str, Any]]]:
+    """Each object and its place in the API."""
+    local = {"scope": "node"}
+    objects = {
+        "/apis/storage.k8s.io/v1/csidrivers": [_csi_driver()],
+        "/apis/storage.k8s.io/v1/storageclasses": [
+            _storage_class("net", default=True, binding="Immediate", parameters={}),
+            _storage_class(
+                "local", default=False, binding="WaitForFirstConsumer", parameters=local
+            ),
+        ],
+        "/api/v1/namespaces/default/services": [_s3_service(plan)],
+        "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices": [_s3_endpoints(plan)],
+    }
     return [
-        _csi_driver(),
-        _storage_class("net", default=True, binding="Immediate", parameters={}),
-        _storage_class(
-            "local", default=False, binding="WaitForFirstConsumer", parameters={"scope": "node"}
-        ),
-        _s3_service(plan),
-        _s3_endpoints(plan),
+        (f"{place}/{content['metadata']['name']}", content)
+        for place, contents in objects.items()
+        for content in contents
     ]
 
 
@@ -43,7 +52,9 @@ def _storage_class(
         "kind": "StorageClass",
         "metadata": {"name": name, "annotations": annotation},
         "provisioner": CSI_DRIVER,
-        "parameters": parameters,
+        # None at all rather than empty: the API server takes the two for different, and parameters
+        # cannot be changed.
+        **({"parameters": parameters} if parameters else {}),
         "allowVolumeExpansion": True,
         "reclaimPolicy": "Delete",
         "volumeBindingMode": binding,

@@ -89,7 +89,11 @@ def install_missing(programs: Mapping[str, str] | None = None) -> None:
     with locks.exclusive(STATE_ROOT / "apt.lock", INSTALL_TIMEOUT_S):
         packages = _missing_packages(wanted)
         with console.step(f"installing {' '.join(packages)}"):
-            _install(packages)
+            try:
+                _install(packages)
+            except ClusterError as error:
+                reason = str(error).splitlines()[-1]
+                raise UnsupportedError(f"cannot install {', '.join(packages)}: {reason}") from None
     if packages := _missing_packages(wanted):
         raise UnsupportedError(f"still missing after installing: {', '.join(packages)}")
 
