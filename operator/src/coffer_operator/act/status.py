@@ -9,10 +9,12 @@ def canonical(value: Any) -> Any:
 
     Empty strings, zero and false stay: they are values.
     """
+    if isinstance(value, str | int):
+        return value  # most are, and the checks below are slow
     if isinstance(value, Mapping):
         inner = {key: canonical(item) for key, item in value.items()}
         return {key: item for key, item in inner.items() if not _is_absent(item)}
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if isinstance(value, Sequence):
         return [canonical(item) for item in value]
     return value
 
@@ -36,4 +38,4 @@ def _difference(present: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[s
 
 
 def _is_absent(value: object) -> bool:
-    return value is None or (isinstance(value, Mapping | list) and not value)
+    return value is None or (not value and isinstance(value, Mapping | list))
