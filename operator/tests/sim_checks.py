@@ -23,9 +23,10 @@ from coffer_operator.kube.api import (
     STATEFUL_SET,
     Object,
 )
+from sim_apiserver import NAMESPACE
 from sim_disks import Disk
 from sim_user import Wish
-from sim_world import NAMESPACE, World
+from sim_world import World
 
 _NOTHING: Final[Object] = {}
 
@@ -176,9 +177,11 @@ def _error(world: World, wish: Wish) -> Iterator[str]:
 
 
 def _unschedulable(world: World, wish: Wish) -> Iterator[str]:
+    """The deadline of the wait has passed, and the instance says so."""
     instance, status = _status(world, wish)
-    reasons = {c["reason"] for c in status.get("conditions", ())}
-    if not _current(instance) or not reasons & set(wish.reasons):
+    stalled = _condition(instance, "Stalled")
+    said = stalled.get("status") == "True" and stalled.get("reason") in wish.reasons
+    if not _current(instance) or not said or status.get("phase") != "Error":
         yield _shown(instance)
 
 

@@ -7,11 +7,12 @@ anything by itself but from its own random numbers.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 from coffer_common.errors import CofferError
 from coffer_operator.kube.api import Kind, NotFoundError, Object, Page, WatchEvent
-from sim_apiserver import ApiServer, Deletion
+from sim_apiserver import ApiServer, Deletion, copied
 from sim_requests import selects
 
 T = TypeVar("T")
@@ -122,6 +123,10 @@ class SimClient:
             raise error
         if isinstance(result, CofferError):
             raise result
+        if isinstance(result, dict):
+            return copied(result)  # type: ignore[no-any-return]  # a copy of a T is a T
+        if isinstance(result, Page):
+            return replace(result, items=tuple(copied(item) for item in result.items))
         return result
 
     async def get(self, kind: Kind, namespace: str | None, name: str) -> Object:

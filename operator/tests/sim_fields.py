@@ -5,6 +5,7 @@ Pure. A field set is a set of paths in the notation of fieldsV1 (`f:spec`, `k:{"
 Compare and merge.Updater), which the contract test holds against a real server.
 """
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -40,9 +41,17 @@ _PLAIN: Final = Shape()
 
 def item_key(item: Mapping[str, Any], shape: Shape) -> str:
     """The path element of an item of an associative list."""
-    keys = {name: item.get(name, shape.defaults.get(name)) for name in sorted(shape.keys)}
-    present = {name: value for name, value in keys.items() if value is not None}
-    return "k:" + json.dumps(present, separators=(",", ":"), sort_keys=True)
+    keys = tuple(
+        (name, value)
+        for name in sorted(shape.keys)
+        if (value := item.get(name, shape.defaults.get(name))) is not None
+    )
+    return _key_element(keys)
+
+
+@functools.cache
+def _key_element(keys: tuple[tuple[str, Any], ...]) -> str:
+    return "k:" + json.dumps(dict(keys), separators=(",", ":"))
 
 
 def _value_key(value: Any) -> str:

@@ -86,6 +86,7 @@ class Guest:
         self._news = asyncio.Event()
         self._writing_slice = False
         self._stopping = False
+        self._status: GuestStatus | None = None  # until something changes
 
     # --- lives -----------------------------------------------------------------------------------
 
@@ -149,6 +150,7 @@ class Guest:
         asyncio.get_running_loop().call_later(delay_s, act, *args)
 
     def _changed(self) -> None:
+        self._status = None
         self._news.set()
         self._news = asyncio.Event()
         self.on_change()
@@ -171,6 +173,7 @@ class Guest:
         """The mounted ConfigMap is a new one."""
         if config != self.config:
             self.config = config
+            self._changed()
             self._later(0.0, self._step)
 
     def _step(self) -> None:
@@ -300,6 +303,11 @@ class Guest:
             return
 
     def status(self) -> GuestStatus:
+        if self._status is None:
+            self._status = self._new_status()
+        return self._status
+
+    def _new_status(self) -> GuestStatus:
         serving = self.engine is EngineState.RUNNING
         draft = GuestStatus(
             etag="",

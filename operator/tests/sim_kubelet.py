@@ -151,7 +151,7 @@ class Kubelets:
         metadata = pod["metadata"]
         run = self._runs.get(metadata["uid"])
         node = pod["spec"]["nodeName"]
-        if run is None and pod["status"]["phase"] == "Pending":
+        if run is None and "deletionTimestamp" not in metadata and self.nodes[node].powered:
             run = _Run(metadata["uid"], metadata["namespace"], metadata["name"], node)
             self._runs[run.uid] = run
             self._later(self._rng.uniform(0.05, 0.5), self._create, run)

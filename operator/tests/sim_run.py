@@ -10,7 +10,7 @@ from typing import Final
 
 from sim_checks import Recorder, leaked_passwords, unfulfilled
 from sim_loop import StuckError, run_virtual
-from sim_stories import STORIES, delete_namespace
+from sim_stories import STORIES, Story, delete_namespace
 from sim_user import User, Wish
 from sim_world import Life, World, capture_log
 
@@ -92,33 +92,33 @@ class Scenario:
             asyncio.create_task(self._operators_die(), name="chaos: operators"),
             asyncio.create_task(self._api_goes_away(), name="chaos: API server"),
         ]
-        tales = []
-        for number in range(rng.randint(1, 4)):
-            wish = Wish(rng.choice(("team-a", "team-b")), f"db-{number}")
-            story = rng.choice(STORIES)
-            self._tell(story.__name__, wish, tales, story)
+        tales = [
+            self._tell(rng.choice(STORIES), Wish(rng.choice(("team-a", "team-b")), f"db-{number}"))
+            for number in range(rng.choice((1, 1, 2, 2, 3)))
+        ]
         if rng.random() < 0.1:
-            wish = Wish("team-c", "db-c")
-            self._world.make_namespace(wish.namespace)
-            self._tell("delete_namespace", wish, tales, delete_namespace)
+            self._world.make_namespace("team-c")
+            tales.append(self._tell(delete_namespace, Wish("team-c", "db-c")))
         await asyncio.gather(*tales)
         await asyncio.sleep(rng.uniform(0, 120))
         for task in chaos:
             task.cancel()
         await asyncio.gather(*chaos, return_exceptions=True)
-        self._calm()
+        await self._calm()
 
-    def _tell(self, title: str, wish: Wish, tales: list, story) -> None:  # type: ignore[no-untyped-def, type-arg]
+    async def _tell(self, story: Story, wish: Wish) -> None:
         user = User(self._world, random.Random(self._rng.getrandbits(64)))
         self.wishes.append(wish)
-        self.titles.append(title)
-        self._world.book.log(f"story of {wish.label}: {title}")
-        tales.append(asyncio.create_task(story(user, wish), name=f"story {title}"))
+        self.titles.append(story.__name__)
+        self._world.book.log(f"story of {wish.label}: {story.__name__}")
+        await story(user, wish)
 
-    def _calm(self) -> None:
+    async def _calm(self) -> None:
         world = self._world
         world.book.log("no more faults")
         world.faults.stop()
+        for life in world.lives[:-1]:
+            await world.kill_operator(life)
         for node in world.kubelets.nodes.values():
             if not (node.connected and node.powered):
                 world.kubelets.recover_node(node.name)

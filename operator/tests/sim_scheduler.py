@@ -1,17 +1,21 @@
 """The scheduler: gives pods a node that is ready, matches and has the memory."""
 
+import functools
+
 from coffer_common.quantity import parse_bytes
 from coffer_operator.kube.api import POD, PVC, Kind, Object
 from sim_apiserver import NODE
 from sim_control import Controller, claims_of
 from sim_watch import Change
 
+_size_bytes = functools.cache(parse_bytes)
+
 
 def memory_bytes(pod: Object) -> int:
     """What a pod requests of memory; sidecars add up with the containers."""
     containers = [*pod["spec"].get("initContainers", ()), *pod["spec"]["containers"]]
     return sum(
-        parse_bytes(container.get("resources", {}).get("requests", {}).get("memory", "0"))
+        _size_bytes(container.get("resources", {}).get("requests", {}).get("memory", "0"))
         for container in containers
     )
 
@@ -74,4 +78,4 @@ class Scheduler(Controller):
             if pod["spec"].get("nodeName") == name
             and pod["status"]["phase"] not in ("Succeeded", "Failed")
         )
-        return parse_bytes(node["metadata"]["annotations"]["memory"]) - used
+        return _size_bytes(node["metadata"]["annotations"]["memory"]) - used

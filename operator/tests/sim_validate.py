@@ -47,7 +47,7 @@ def validate(kind: str, obj: Object, old: Object | None) -> None:
     schema = crd_schema(kind)
     if schema is not None:
         for part in ("spec", "status"):
-            if part in obj:
+            if part in obj and (old is None or obj[part] != old.get(part)):
                 _schema(obj[part], schema["properties"][part], part)
         require("spec" in obj, "spec: Required value")
 

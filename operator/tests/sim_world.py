@@ -80,7 +80,7 @@ class Life:
 
     def __init__(self, world: "World", number: int, rng: random.Random) -> None:
         self._book = world.book
-        self._number = number
+        self.number = number
         self._calls_left: int | None = None
         self.api = SimClient(world.server, world.faults, observer=self._requested)
         self.agents = SimAgentClient(world.kubelets, world.faults, world.book.log)
@@ -112,13 +112,13 @@ class Life:
         text = f"{verb} {kind.kind} {namespace or ''}/{name}"
         if verb not in ("list", "watch"):
             self._book.requests.append((seconds, text))
-            self._book.log(f"op{self._number} {text}{_summary(verb, body)}")
+            self._book.log(f"op{self.number} {text}{_summary(verb, body)}")
         if verb == "delete" and kind == PVC:
             self._book.wrong(f"the operator deletes the volume claim {name}")
         if self._calls_left is not None and verb in WRITES:
             self._calls_left -= 1
             if self._calls_left < 0:
-                self._book.log(f"op{self._number} dies")
+                self._book.log(f"op{self.number} dies")
                 self.die()
 
 
@@ -210,7 +210,7 @@ class World:
     async def kill_operator(self, life: Life) -> None:
         """Kill -9; returns when the process is gone."""
         if not life.api.closed:
-            self.book.log("operator killed")
+            self.book.log(f"op{life.number} killed")
         life.die()
         await asyncio.gather(life.task, return_exceptions=True)
 
