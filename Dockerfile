@@ -12,20 +12,16 @@ FROM docker.io/library/debian:bookworm-slim AS base
 ENV LANG=C.UTF-8 \
     PATH=/opt/coffer/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONSAFEPATH=1
-RUN --mount=type=tmpfs,target=/var/lib/apt/lists \
-    --mount=type=tmpfs,target=/var/cache \
-    --mount=type=tmpfs,target=/var/log \
-    export DEBIAN_FRONTEND=noninteractive \
+RUN export DEBIAN_FRONTEND=noninteractive \
     && apt-get -q -o Acquire::Retries=1 update \
-    && apt-get -q -o Acquire::Retries=1 install -y --no-install-recommends python3
+    && apt-get -q -o Acquire::Retries=1 install -y --no-install-recommends python3 \
+    && rm -rf /var/cache/apt/* /var/cache/debconf/*-old /var/cache/ldconfig/* \
+        /var/lib/apt/lists/* /var/lib/dpkg/*-old /var/log/*
 WORKDIR /
 
 # --- what builds, and stays behind ---------------------------------------------------------------
 FROM base AS tools
-RUN --mount=type=tmpfs,target=/var/lib/apt/lists \
-    --mount=type=tmpfs,target=/var/cache \
-    --mount=type=tmpfs,target=/var/log \
-    export DEBIAN_FRONTEND=noninteractive \
+RUN export DEBIAN_FRONTEND=noninteractive \
     && apt-get -q -o Acquire::Retries=1 update \
     && apt-get -q -o Acquire::Retries=1 install -y --no-install-recommends python3-venv \
     && python3 -m venv /opt/build \
@@ -101,14 +97,13 @@ RUN echo 'coffer:x:999:' >>/etc/group \
 COPY --from=packages-guest /opt/coffer /opt/coffer
 
 FROM guest AS engine-mariadb
-RUN --mount=type=tmpfs,target=/var/lib/apt/lists \
-    --mount=type=tmpfs,target=/var/cache \
-    --mount=type=tmpfs,target=/var/log \
-    export DEBIAN_FRONTEND=noninteractive \
+RUN export DEBIAN_FRONTEND=noninteractive \
     && apt-get -q -o Acquire::Retries=1 update \
     && apt-get -q -o Acquire::Retries=1 install -y --no-install-recommends \
         mariadb-server-core mariadb-client-core mariadb-backup \
-    && install -d -o 999 -g 999 /usr/share/coffer/mariadb/data
+    && install -d -o 999 -g 999 /usr/share/coffer/mariadb/data \
+    && rm -rf /var/cache/apt/* /var/cache/debconf/*-old /var/cache/ldconfig/* \
+        /var/lib/apt/lists/* /var/lib/dpkg/*-old /var/log/*
 
 # Only what initialises a data directory is copied: other edits leave this layer as it is.
 FROM engine-mariadb AS data-mariadb
@@ -127,14 +122,13 @@ CMD ["coffer-guest"]
 
 FROM guest AS guest-redis
 # redis-tools has the server's one binary under another name; Redis starts from an empty directory.
-RUN --mount=type=tmpfs,target=/var/lib/apt/lists \
-    --mount=type=tmpfs,target=/var/cache \
-    --mount=type=tmpfs,target=/var/log \
-    export DEBIAN_FRONTEND=noninteractive \
+RUN export DEBIAN_FRONTEND=noninteractive \
     && apt-get -q -o Acquire::Retries=1 update \
     && apt-get -q -o Acquire::Retries=1 install -y --no-install-recommends redis-tools \
     && ln -s redis-check-rdb /usr/bin/redis-server \
-    && install -d -o 999 -g 999 /usr/share/coffer/redis/data
+    && install -d -o 999 -g 999 /usr/share/coffer/redis/data \
+    && rm -rf /var/cache/apt/* /var/cache/debconf/*-old /var/cache/ldconfig/* \
+        /var/lib/apt/lists/* /var/lib/dpkg/*-old /var/log/*
 COPY --from=code-guest /out /
 USER 999:999
 CMD ["coffer-guest"]
