@@ -92,10 +92,7 @@ class Executor:
         if plan.certificate is not None:
             secret = self._issuer.secret(world)
             await self._step("certificate", partial(self._apply, key, world, SECRET, secret))
-        # a StatefulSet starts work that needs all the others
-        first = [a for a in plan.apply if a.obj["kind"] != STATEFUL_SET.kind]
-        last = [a for a in plan.apply if a.obj["kind"] == STATEFUL_SET.kind]
-        for batch in (first, last):
+        for batch in _batches(plan.apply):
             await _all(self._apply_step(key, world, wanted) for wanted in batch)
         for note in plan.annotate:
             await self._step(
@@ -233,7 +230,7 @@ class Executor:
         wanted: Mapping[str, Any],
     ) -> None:
         """Only on the very version that the decision was taken from."""
-        seen = present.model_dump(mode="json", by_alias=True, exclude_none=True)
+        seen = present.model_dump(mode="json", by_alias=True, exclude_unset=True)
         difference = merge_patch(seen, wanted)
         if difference is None:
             return
@@ -267,6 +264,19 @@ class Executor:
             if operation.metadata.name == name:
                 uid = operation.metadata.uid
                 await self._api.delete(OPERATION, key.namespace, name, uid=uid)
+
+
+def _batches(applies: Sequence[Apply]) -> tuple[list[Apply], list[Apply], list[Apply]]:
+    """What may be applied at the same time, in order.
+
+    A StatefulSet starts work that needs the others. A RoleBinding comes last: the API server
+    refuses it (404) until its own cache has the Role, some milliseconds after that was written.
+    """
+    last = (STATEFUL_SET.kind, ROLE_BINDING.kind)
+    first = [a for a in applies if a.obj["kind"] not in last]
+    starting = [a for a in applies if a.obj["kind"] == STATEFUL_SET.kind]
+    binding = [a for a in applies if a.obj["kind"] == ROLE_BINDING.kind]
+    return first, starting, binding
 
 
 def _endpoint(key: Key, change: FillSlice) -> Object:

@@ -1,0 +1,159 @@
+"""An Engine on the simulated API server, with a planner and an agent that the test writes."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from coffer_common.errors import CofferError
+from coffer_common.wire import DatabaseRequest, EngineAction, GuestStatus, UserRequest
+from coffer_operator.guest.api import AgentAddress, AgentUnreachableError
+from coffer_operator.kube.api import INSTANCE, POD, Key, Kind, Object
+from coffer_operator.plan.model import Plan
+from coffer_operator.plan.world import World
+from coffer_operator.shell.engine import Engine, Outside, Settings
+from op_plan_worlds import instance_obj
+from sim_apiserver import NAMESPACE, ApiServer
+from sim_certificates import SimCertificates
+from sim_client import Calm, SimClient
+
+NS = "prod"
+KEY = Key(NS, "shop")
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def now() -> datetime:
+    return EPOCH + timedelta(seconds=asyncio.get_running_loop().time())
+
+
+class Faults(Calm):
+    """Errors and delays that a test asks for, by verb and kind."""
+
+    def __init__(self) -> None:
+        self.errors: dict[tuple[str, str], list[CofferError]] = {}
+        self.deaf = False  # events come no more
+
+    def before(self, verb: str, kind: Kind) -> CofferError | None:
+        waiting = self.errors.get((verb, kind.kind))
+        return waiting.pop(0) if waiting else None
+
+    def event_delay_s(self, kind: Kind) -> float:
+        del kind
+        return 1e9 if self.deaf else 0.0
+
+
+class FakeAgents:
+    """One agent for all: says what the test lets it say, and remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, Any]] = []
+        self.errors: list[CofferError] = []
+
+    async def status(
+        self, at: AgentAddress, *, seen: str | None, wait_s: float
+    ) -> GuestStatus | None:
+        del at, seen, wait_s
+        raise AgentUnreachableError("nobody there")
+
+    async def engine(self, at: AgentAddress, action: EngineAction, token: str) -> None:
+        self._called("engine", (at.ip, action, token))
+
+    async def put_database(self, at: AgentAddress, name: str, request: DatabaseRequest) -> None:
+        del at
+        self._called("database", (name, request))
+
+    async def put_user(self, at: AgentAddress, name: str, request: UserRequest) -> None:
+        del at
+        self._called("user", (name, request))
+
+    def _called(self, what: str, about: Any) -> None:
+        self.calls.append((what, about))
+        if self.errors:
+            raise self.errors.pop(0)
+
+
+class Stage:
+    """The server with the instance `shop`, the engine, and every request it made."""
+
+    def __init__(self) -> None:
+        self.server = ApiServer(random.Random(0), now)
+        self.server.create(
+            NAMESPACE, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NS}}
+        )
+        obj = {"apiVersion": INSTANCE.api_version, "kind": INSTANCE.kind, **instance_obj()}
+        obj["metadata"] = {"name": "shop", "namespace": NS}
+        self.instance = self.server.create(INSTANCE, obj)
+        self.faults = Faults()
+        self.agents = FakeAgents()
+        self.requests: list[str] = []
+        self.worlds: list[World] = []
+        self.engine: Engine
+
+    @asynccontextmanager
+    async def running(self, planner: Callable[[World], Plan]) -> AsyncIterator[None]:
+        """The engine at work with this planner, after its first look at the instance."""
+
+        def plan(world: World) -> Plan:
+            self.worlds.append(world)
+            return planner(world)
+
+        api = SimClient(self.server, self.faults, observer=self._requested)
+        self.engine = Engine(
+            Outside(
+                api,
+                self.agents,
+                SimCertificates(now, "ca"),
+                now,
+                random.Random(0),
+                draw=lambda: "drawn-password",
+            ),
+            plan,
+            Settings(workers=2),
+        )
+        task = asyncio.create_task(self.engine.run())
+        try:
+            await self.settle()
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def settle(self, seconds: float = 0.4) -> None:
+        """Let virtual time pass; less than the shortest back-off, unless told otherwise."""
+        await asyncio.sleep(seconds)
+
+    async def look(self, seconds: float = 0.4) -> list[str]:
+        """Have the instance looked at; the requests that this led to."""
+        before = len(self.requests)
+        self.engine.queue.add(KEY)
+        await self.settle(seconds)
+        return self.requests[before:]
+
+    def write(self, kind: Kind, obj: Mapping[str, Any]) -> Object:
+        """As somebody else."""
+        return self.server.create(kind, {"apiVersion": kind.api_version, "kind": kind.kind, **obj})
+
+    def make_pod(self, ip: str = "10.0.0.9") -> None:
+        labels = {"app.kubernetes.io/managed-by": "coffer", "coffer.dev/instance": "shop"}
+        pod = {
+            "metadata": {"name": "shop-0", "namespace": NS, "labels": labels},
+            "spec": {"nodeName": "n1", "containers": [{"name": "database", "image": "x"}]},
+        }
+        self.write(POD, pod)
+        self.server.patch(
+            POD,
+            NS,
+            "shop-0",
+            {"status": {"phase": "Running", "podIP": ip}},
+            subresource="status",
+            manager="kubelet",
+        )
+
+    def _requested(
+        self, verb: str, kind: Kind, namespace: str | None, name: str, body: Object | None
+    ) -> None:
+        del namespace, body
+        if verb not in ("list", "watch"):
+            self.requests.append(f"{verb} {kind.kind} {name}")

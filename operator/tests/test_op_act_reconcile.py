@@ -1,0 +1,426 @@
+"""From a plan to what the API server holds: applied once, repaired, never taken over, told."""
+
+import base64
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from coffer_common.wire import DatabaseRequest, EngineAction
+from coffer_operator.guest.api import AgentBusyError, AgentRefusedError
+from coffer_operator.kube.api import (
+    ENDPOINT_SLICE,
+    EVENT,
+    INSTANCE,
+    SECRET,
+    SERVICE,
+    ForbiddenError,
+    InvalidError,
+    UnavailableError,
+)
+from coffer_operator.plan.model import (
+    Apply,
+    Delete,
+    EmptySlice,
+    EngineCall,
+    EnsureDatabase,
+    EnsureUser,
+    EventNote,
+    FillSlice,
+    IssueCertificate,
+    Plan,
+)
+from coffer_operator.plan.world import World
+from op_stage import KEY, NS, Stage
+
+pytestmark = pytest.mark.looptime
+
+LABELS = {"app.kubernetes.io/managed-by": "coffer", "coffer.dev/instance": "shop"}
+
+
+@pytest.fixture
+async def stage() -> Stage:
+    return Stage()
+
+
+def service(port: int = 3306) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "shop", "namespace": NS, "labels": LABELS},
+        "spec": {"ports": [{"port": port}], "selector": {"app": "shop"}},
+    }
+
+
+def always(plan: Plan) -> Callable[[World], Plan]:
+    return lambda _: plan
+
+
+def status(world: World) -> dict[str, Any]:
+    """A status that says what failed."""
+    failure = world.failure
+    message = f"{failure.step}: {failure.reason}: {failure.message}" if failure else "fine"
+    ready = {"type": "Ready", "status": "Unknown", "reason": "Test", "message": message}
+    return {"phase": "Building", "conditions": [ready]}
+
+
+def told(stage: Stage) -> str:
+    conditions = stage.server.get(INSTANCE, NS, "shop")["status"]["conditions"]
+    return str(conditions[0]["message"])
+
+
+# --- objects
+async def test_what_is_as_wanted_causes_no_request(stage: Stage) -> None:
+    async with stage.running(always(Plan(apply=(Apply(service()),)))):
+        assert stage.requests.count("apply Service shop") == 1
+        before = list(stage.requests)
+        await stage.settle(4 * 3600)
+        assert stage.requests == before
+        assert len(stage.worlds) > 10
+
+
+async def test_the_next_plan_knows_what_was_just_applied(stage: Stage) -> None:
+    stage.faults.deaf = True
+    async with stage.running(always(Plan(apply=(Apply(service()),)))):
+        pass
+    # no event ever came, and yet: nothing was seen while deaf but what was listed or written
+    assert all(("Service", "shop") not in w.children for w in stage.worlds[:1])
+
+
+async def test_a_hand_edited_child_is_repaired(stage: Stage) -> None:
+    async with stage.running(always(Plan(apply=(Apply(service()),)))):
+        patch = {"spec": {"selector": {"app": "elsewhere"}}}
+        stage.server.patch(SERVICE, NS, "shop", patch, manager="kubectl")
+        await stage.settle()
+        assert stage.server.get(SERVICE, NS, "shop")["spec"]["selector"] == {"app": "shop"}
+
+
+async def test_a_deleted_child_is_made_again(stage: Stage) -> None:
+    async with stage.running(always(Plan(apply=(Apply(service()),)))):
+        stage.server.delete(SERVICE, NS, "shop")
+        await stage.settle()
+        assert stage.server.get(SERVICE, NS, "shop")
+
+
+async def test_an_object_of_another_is_never_taken_over(stage: Stage) -> None:
+    theirs = service(port=80)
+    theirs["metadata"]["labels"] = {"app": "theirs"}
+    stage.write(SERVICE, theirs)
+
+    def planner(world: World) -> Plan:
+        return Plan(apply=(Apply(service()),), status=status(world))
+
+    async with stage.running(planner):
+        assert stage.server.get(SERVICE, NS, "shop")["spec"]["ports"][0]["port"] == 80
+        assert "NameTaken: Service shop exists and is not this instance's" in told(stage)
+        child = stage.worlds[-1].children["Service", "shop"]
+        assert not child.ours
+        stage.server.delete(SERVICE, NS, "shop")
+        await stage.settle(700)
+        assert stage.server.get(SERVICE, NS, "shop")["spec"]["ports"][0]["port"] == 3306
+        assert told(stage) == "fine"
+
+
+async def test_one_that_is_ours_after_all_is_adopted(stage: Stage) -> None:
+    """The first apply got through, and its answer was lost."""
+    stage.faults.deaf = True
+    async with stage.running(always(Plan())):
+        stage.server.apply(SERVICE, service())
+        assert ("Service", "shop") not in stage.worlds[-1].children
+    stage.faults.deaf = False
+    async with stage.running(always(Plan(apply=(Apply(service(1)),)))):
+        assert stage.server.get(SERVICE, NS, "shop")["spec"]["ports"][0]["port"] == 1
+
+
+async def test_create_only_leaves_what_is_there(stage: Stage) -> None:
+    stage.server.apply(SERVICE, service())
+    async with stage.running(always(Plan(apply=(Apply(service(1), create_only=True),)))):
+        assert stage.server.get(SERVICE, NS, "shop")["spec"]["ports"][0]["port"] == 3306
+
+
+async def test_only_the_very_object_is_deleted(stage: Stage) -> None:
+    live = stage.server.apply(SERVICE, service())
+    uid = live["metadata"]["uid"]
+
+    def planner(world: World) -> Plan:
+        child = world.children.get(("Service", "shop"))
+        return Plan(deletes=(Delete("Service", "shop", "another", "test"),)) if child else Plan()
+
+    async with stage.running(planner):
+        assert stage.server.get(SERVICE, NS, "shop")["metadata"]["uid"] == uid
+
+
+async def test_certificates_come_first_and_are_known_at_once(stage: Stage) -> None:
+    def planner(world: World) -> Plan:
+        return Plan(certificate=None if world.certificate else IssueCertificate("shop"))
+
+    async with stage.running(planner):
+        assert stage.worlds[0].certificate_known
+        assert stage.server.get(SECRET, NS, "shop-agent-tls")["type"] == "kubernetes.io/tls"
+        await stage.look()
+        assert stage.worlds[-1].certificate is not None
+        assert stage.requests == ["get Secret shop-agent-tls", "apply Secret shop-agent-tls"]
+
+
+async def test_nothing_is_written_for_an_instance_that_is_gone_unseen(stage: Stage) -> None:
+    wanted: list[Apply] = []
+    async with stage.running(lambda _: Plan(apply=tuple(wanted))):
+        stage.faults.deaf = True
+        stage.server.delete(INSTANCE, NS, "shop")
+        await stage.settle(100)
+        wanted.append(Apply(service()))
+        requests = await stage.look()
+        assert requests == ["get DatabaseInstance shop"]
+        assert stage.engine.cache.instance(KEY) is None
+
+
+async def test_nothing_is_written_while_another_may_be_active(stage: Stage) -> None:
+    wanted: list[Apply] = []
+    async with stage.running(lambda _: Plan(apply=tuple(wanted))):
+        stage.engine.active.clear()
+        wanted.append(Apply(service()))
+        assert await stage.look(60) == []
+        stage.engine.active.set()
+        await stage.settle()
+        assert stage.server.get(SERVICE, NS, "shop")
+
+
+# --- endpoints
+def make_slice(stage: Stage) -> str:
+    obj = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": "shop-rw",
+            "namespace": NS,
+            "labels": LABELS | {"endpointslice.kubernetes.io/managed-by": "coffer.dev"},
+        },
+        "addressType": "IPv4",
+    }
+    return str(stage.server.apply(ENDPOINT_SLICE, obj)["metadata"]["resourceVersion"])
+
+
+async def test_a_slice_is_filled_and_emptied_on_its_very_version(stage: Stage) -> None:
+    version = make_slice(stage)
+    steps: list[FillSlice | EmptySlice] = [
+        FillSlice("shop-rw", version, "10.0.0.9", "shop-0", "pod-uid", "n1", 3306),
+        EmptySlice("shop-rw", version),  # too old by then
+    ]
+
+    def planner(_: World) -> Plan:
+        return Plan(slices=(steps.pop(0),) if steps else ())
+
+    async with stage.running(planner):
+        await stage.look(2)
+        found = stage.server.get(ENDPOINT_SLICE, NS, "shop-rw")
+        assert found["endpoints"][0]["addresses"] == ["10.0.0.9"]
+        assert found["endpoints"][0]["targetRef"]["uid"] == "pod-uid"
+        fact = stage.worlds[-1].read_write
+        assert fact is not None
+        assert fact.target_pod_uid == "pod-uid"
+        steps.append(EmptySlice("shop-rw", fact.resource_version))
+        await stage.look()
+        assert not stage.server.get(ENDPOINT_SLICE, NS, "shop-rw").get("endpoints")
+
+
+# --- calls
+def user(**fields: Any) -> EnsureUser:
+    plain: dict[str, Any] = {
+        "name": "app",
+        "host": "%",
+        "databases": ("shop",),
+        "secret_name": "shop-app",
+        "binding": {
+            "type": "mariadb",
+            "provider": "coffer",
+            "host": "shop-rw.prod.svc",
+            "port": "3306",
+            "database": "shop",
+        },
+        "labels": LABELS,
+        "owner_reference": {
+            "apiVersion": "coffer.dev/v1alpha1",
+            "kind": "DatabaseInstance",
+            "name": "shop",
+            "uid": "u",
+        },
+    }
+    return EnsureUser(**plain | fields)
+
+
+def secret_of(stage: Stage, name: str = "shop-app") -> dict[str, str]:
+    data = stage.server.get(SECRET, NS, name)["data"]
+    return {key: base64.b64decode(value).decode() for key, value in data.items()}
+
+
+def until_ensured(call: EnsureUser) -> Callable[[World], Plan]:
+    def planner(world: World) -> Plan:
+        done = call.key in world.ensured_users
+        return Plan(calls=() if done else (call,), status=status(world))
+
+    return planner
+
+
+async def test_a_user_gets_a_drawn_password_and_a_binding_secret(stage: Stage) -> None:
+    stage.make_pod()
+    async with stage.running(until_ensured(user())):
+        await stage.look()
+        [(what, (name, request))] = stage.agents.calls
+        assert (what, name, request.password) == ("user", "app", "drawn-password")
+        assert secret_of(stage) == {
+            "type": "mariadb",
+            "provider": "coffer",
+            "host": "shop-rw.prod.svc",
+            "port": "3306",
+            "database": "shop",
+            "username": "app",
+            "password": "drawn-password",
+            "uri": "mariadb://app:drawn-password@shop-rw.prod.svc:3306/shop",
+        }
+        assert stage.server.get(SECRET, NS, "shop-app")["type"] == "servicebinding.io/mariadb"
+
+
+async def test_a_password_that_was_given_out_is_kept(stage: Stage) -> None:
+    stage.make_pod()
+    data = {"password": base64.b64encode(b"known to clients").decode()}
+    metadata = {"name": "shop-app", "namespace": NS, "labels": LABELS}
+    kind = "servicebinding.io/mariadb"
+    stage.write(SECRET, {"metadata": metadata, "data": data, "type": kind})
+    async with stage.running(until_ensured(user())):
+        assert stage.agents.calls[0][1][1].password == "known to clients"
+        assert secret_of(stage)["uri"].startswith("mariadb://app:known%20to%20clients@")
+
+
+async def test_the_users_own_password_is_read_from_the_users_secret(stage: Stage) -> None:
+    stage.make_pod()
+    async with stage.running(until_ensured(user(password_secret=("mine", "pw")))):
+        assert "PasswordSecretMissing: Secret mine does not exist" in told(stage)
+        data = {"pw": base64.b64encode(b"own choice").decode()}
+        stage.write(SECRET, {"metadata": {"name": "mine", "namespace": NS}, "data": data})
+        await stage.settle(2)
+        assert secret_of(stage)["password"] == "own choice"
+        assert told(stage) == "fine"
+
+
+async def test_a_secret_of_another_is_not_overwritten(stage: Stage) -> None:
+    stage.make_pod()
+    stage.write(SECRET, {"metadata": {"name": "shop-app", "namespace": NS}, "data": {}})
+    async with stage.running(until_ensured(user())):
+        assert stage.agents.calls == []
+        assert "NameTaken" in told(stage)
+
+
+async def test_calls_stop_at_the_first_that_fails_and_the_agent_says_why(stage: Stage) -> None:
+    stage.make_pod()
+    stage.agents.errors = [AgentRefusedError("BadName", "no such character set")]
+    done: list[bool] = []
+
+    def planner(world: World) -> Plan:
+        if world.failure:
+            done.append(True)
+        calls = (
+            EnsureDatabase("shop", DatabaseRequest()),
+            EngineCall(EngineAction.RESTART, "token"),
+        )
+        return Plan(calls=() if done else calls, status=status(world))
+
+    async with stage.running(planner):
+        assert [what for what, _ in stage.agents.calls] == ["database"]
+        assert told(stage) == "database shop: BadName: no such character set"
+
+
+async def test_a_call_without_an_address_waits(stage: Stage) -> None:
+    async with stage.running(always(Plan(calls=(EngineCall(EngineAction.START, "t"),)))):
+        await stage.settle(60)
+        assert stage.agents.calls == []
+
+
+# --- failures
+async def test_what_cannot_help_is_told_at_once(stage: Stage) -> None:
+    stage.faults.errors["apply", "Service"] = [
+        ForbiddenError("services is forbidden: exceeded quota: q")
+    ]
+
+    def planner(world: World) -> Plan:
+        return Plan(apply=(Apply(service()),), status=status(world))
+
+    async with stage.running(planner):
+        assert told(stage).startswith("apply Service shop: QuotaExceeded: ")
+        await stage.settle(2)
+        assert told(stage) == "fine"
+        assert stage.server.get(SERVICE, NS, "shop")
+
+
+async def test_what_may_pass_is_told_only_when_it_stays(stage: Stage) -> None:
+    stage.make_pod()
+    stage.agents.errors = [AgentBusyError("starting") for _ in range(5)]
+    failures: list[bool] = []
+
+    def planner(world: World) -> Plan:
+        failures.append(world.failure is not None)
+        calls = (EngineCall(EngineAction.START, "t"),) if len(stage.agents.calls) < 6 else ()
+        return Plan(calls=calls, status=status(world))
+
+    async with stage.running(planner):
+        await stage.settle(60)
+        assert failures[:4] == [False, False, False, False]
+        assert True in failures
+        assert failures[-1] is False
+        assert told(stage) == "fine"
+
+
+async def test_a_terminating_namespace_is_noticed(stage: Stage) -> None:
+    stage.faults.errors["apply", "Service"] = [
+        ForbiddenError("being terminated", cause="NamespaceTerminating")
+    ]
+    async with stage.running(always(Plan(apply=(Apply(service()),)))):
+        assert stage.worlds[-1].namespace_terminating
+
+
+async def test_an_unexpected_error_of_one_instance_does_not_stop_the_worker(stage: Stage) -> None:
+    broken = [True]
+
+    def planner(_: World) -> Plan:
+        if broken:
+            raise ZeroDivisionError
+        return Plan(apply=(Apply(service()),))
+
+    async with stage.running(planner):
+        broken.clear()
+        await stage.settle(2)
+        assert stage.server.get(SERVICE, NS, "shop")
+
+
+async def test_errors_while_observing_are_retried(stage: Stage) -> None:
+    stage.faults.errors["get", "Secret"] = [UnavailableError("down"), InvalidError("odd")]
+    async with stage.running(always(Plan(apply=(Apply(service()),)))):
+        await stage.settle(5)
+        assert stage.server.get(SERVICE, NS, "shop")
+
+
+# --- reports
+async def test_a_status_that_says_the_same_is_not_written(stage: Stage) -> None:
+    async with stage.running(lambda world: Plan(status=status(world))):
+        assert stage.requests.count("patch DatabaseInstance shop") == 1
+        assert await stage.look() == []
+
+
+async def test_a_status_is_written_only_on_the_version_it_was_decided_from(stage: Stage) -> None:
+    def planner(world: World) -> Plan:
+        if len(stage.worlds) == 1:
+            labels = {"metadata": {"labels": {"new": "label"}}}
+            stage.server.patch(INSTANCE, NS, "shop", labels, manager="kubectl")
+        return Plan(status={"phase": "Building", "group": f"look-{len(stage.worlds)}"})
+
+    async with stage.running(planner):
+        assert stage.server.get(INSTANCE, NS, "shop")["status"]["group"] != "look-1"
+
+
+async def test_an_event_is_announced_once_for_one_decision(stage: Stage) -> None:
+    note = EventNote("Created", "the instance was created")
+    async with stage.running(always(Plan(events=(note,)))):
+        await stage.look()
+        await stage.look()
+        [event] = stage.server.every(EVENT, NS)
+        assert event["reason"] == "Created"
+        assert event["involvedObject"]["uid"] == stage.instance["metadata"]["uid"]
