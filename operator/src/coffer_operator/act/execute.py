@@ -5,7 +5,7 @@ plan, and the next one starts from what is there then.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -27,6 +27,7 @@ from coffer_operator.kube.api import (
     EVENT,
     INSTANCE,
     OPERATION,
+    ROLE_BINDING,
     SECRET,
     STATEFUL_SET,
     ConflictError,
