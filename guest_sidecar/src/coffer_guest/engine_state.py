@@ -108,6 +108,8 @@ def _without_launcher(last: View | None) -> tuple[EngineState, str]:
 def _of_process(view: View, probes: Probes) -> tuple[EngineState, str]:
     if probes.answered and probes.failures < FAILED_PROBES:
         return EngineState.RUNNING, ""
+    if probes.failures == 0 and view.answered:
+        return EngineState.UNKNOWN, "it has not been asked yet"  # by this agent
     if probes.answered or view.answered:
         return EngineState.UNRESPONSIVE, probes.error
     if view.cause == machine.CAUSE_CRASH:

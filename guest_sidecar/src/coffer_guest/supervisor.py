@@ -305,7 +305,7 @@ class Supervisor:
             databases=self.health.databases,
             users=self.health.users,
         )
-        if state is EngineState.RUNNING:
+        if state is EngineState.RUNNING and not self.health.probes.failures:
             return _TICK_S
         if self.health.waits_for_first_answer():
             # often at first, when it is a matter of milliseconds; seldom during a long recovery
