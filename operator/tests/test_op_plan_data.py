@@ -184,3 +184,18 @@ def test_an_engine_that_waits_for_lost_data_is_not_called_starting() -> None:
     status = subject.agent.status.model_copy(update={"engine": engine})
     plan = plan_instance(replace(subject, agent=replace(subject.agent, status=status)))
     assert_error(plan, "VolumeLost")
+
+
+def test_data_laid_out_a_moment_before_the_claim_is_deleted_are_known_of() -> None:
+    subject = ready_world()
+    content = subject.instance.status.model_dump(by_alias=True, mode="json", exclude_none=True)
+    content |= {"phase": "Building"}
+    del content["dataId"]
+    assert subject.volume is not None
+    volume = replace(subject.volume, deleting=True, data_id=None)
+    going = replace(with_status(subject, content), volume=volume)
+    plan = plan_instance(going)
+    assert plan.status is not None
+    assert plan.status["dataId"] == "data-1"
+    gone = replace(advance(going, plan), volume=None, pod=None, agent=None, children={})
+    assert_error(plan_instance(gone), "VolumeLost")

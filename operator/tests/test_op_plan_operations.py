@@ -237,3 +237,11 @@ def test_an_operation_without_an_instance_fails_after_a_grace() -> None:
     assert "shop" in status_of(plan)["message"]
     ended = operation(status=status_of(plan), ttlSecondsAfterFinished=5)
     assert plan_orphan(ended, later(world(), 90).now).expired_operations == ("op",)
+
+
+def test_an_instance_that_is_restarted_while_it_is_built_is_building() -> None:
+    subject = asked(operation(), subject=world())
+    plan = plan_instance(subject)
+    assert plan.status is not None
+    assert plan.status["phase"] == "Building"
+    assert plan.status["operation"]["name"] == "op"

@@ -1,1 +1,1 @@
-"""Pure builders of Kubernetes objects, one module per kind."""
+"""Pure builders of Kubernetes objects, one module per kind or group of kinds."""

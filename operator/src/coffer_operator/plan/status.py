@@ -123,7 +123,7 @@ def _phase(world: World, found: Findings) -> Phase:
     if obstacle is not None:
         if obstacle.severity is Severity.ERROR:
             return Phase.ERROR
-        if found.restarting:
+        if found.restarting and built:
             return Phase.RESTARTING
         if not built:
             refused = obstacle.severity is Severity.STALLED and world.stateful_set is None

@@ -56,7 +56,8 @@ def judge_volume(world: World, known: Known, view: AgentView) -> VolumeVerdict:
             f"{name} is not the volume of this instance: {mismatch}; put the right volume under "
             "that name, or delete the instance",
         )
-    if world.instance.status.data_id is None and (waiting := _on_its_way_out(world, name, volume)):
+    waiting = _on_its_way_out(world, name, volume)
+    if waiting is not None and not _holds_our_data(world, view):
         return VolumeVerdict(hold=True, finding=waiting)
     return _with_data(world, name, known, view)
 
@@ -76,6 +77,12 @@ def _absent(name: str, known: Known, view: AgentView) -> VolumeVerdict:
             "former PersistentVolume, or delete the instance and restore a backup into a new one",
         ),
     )
+
+
+def _holds_our_data(world: World, view: AgentView) -> bool:
+    """Whether this very instance has data, as status or the agent of its pod says."""
+    laid_out = view.data is not None and view.data.state is DataState.LAID_OUT
+    return laid_out or world.instance.status.data_id is not None
 
 
 def _on_its_way_out(world: World, name: str, volume: VolumeFact) -> Finding | None:
