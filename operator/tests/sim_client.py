@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 from coffer_common.errors import CofferError
-from coffer_operator.kube.api import Kind, NotFoundError, Object, Page, WatchEvent
+from coffer_operator.kube.api import Kind, NotFoundError, Object, Page, UnavailableError, WatchEvent
 from sim_apiserver import ApiServer, Deletion, copied
 from sim_requests import selects
 
@@ -87,10 +87,19 @@ class SimClient:
         self._observer = observer
         self._bookmark_s = bookmark_s
         self.closed = False
+        self._connected = asyncio.Event()
+        self._connected.set()
 
     def close(self) -> None:
         """The process is dead."""
         self.closed = True
+
+    def cut(self, off: bool) -> None:
+        """Cut off from the API server: requests fail, watches are silent."""
+        if off:
+            self._connected.clear()
+        else:
+            self._connected.set()
 
     def _alive(self) -> None:
         if self.closed:
@@ -106,6 +115,8 @@ class SimClient:
         self._alive()
         await asyncio.sleep(self._faults.latency_s())
         self._alive()
+        if not self._connected.is_set():
+            raise UnavailableError("no route to host")
         error = self._faults.before(verb, kind)
         if error is not None:
             raise error
@@ -216,6 +227,7 @@ class SimClient:
         )
         try:
             async for event in watch.events():
+                await self._connected.wait()
                 if event.type != "BOOKMARK":
                     await asyncio.sleep(self._faults.event_delay_s(kind))
                     copies = self._faults.event_copies(kind)

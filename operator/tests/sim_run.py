@@ -12,7 +12,7 @@ from sim_checks import Recorder, leaked_passwords, unfulfilled
 from sim_loop import StuckError, run_virtual
 from sim_stories import STORIES, Story, delete_namespace
 from sim_user import User, Wish
-from sim_world import Life, World, capture_log
+from sim_world import World, capture_log
 
 CONVERGE_S: Final = 45 * 60.0  # after the last fault, for everything to be as asked for
 IDLE_S: Final = 30 * 60.0  # in which nothing is written
@@ -59,7 +59,8 @@ async def _run(seed: int) -> Result:
         if not wrong:
             wrong += await _stay_idle(world, scenario.wishes)
         wrong += world.book.violations + world.around.violations + leaked_passwords(world)
-        await world.kill_operator(world.lives[-1])
+        for life in world.alive():
+            await world.kill_operator(life)
     except StuckError as error:
         wrong = [f"the simulation is stuck: {error}"]
     finally:
@@ -117,37 +118,55 @@ class Scenario:
         world = self._world
         world.book.log("no more faults")
         world.faults.stop()
-        for life in world.lives[:-1]:
-            await world.kill_operator(life)
+        await self._leave_one()
         for node in world.kubelets.nodes.values():
             if not (node.connected and node.powered):
                 world.kubelets.recover_node(node.name)
-        world.lives[-1].die_after(None)
-        if world.lives[-1].api.closed:
+
+    async def _leave_one(self) -> None:
+        """One operator is left to work: the one that leads, if any does."""
+        world = self._world
+        alive = world.alive()
+        leading = [life for life in alive if life.identity == world.lease_holder()]
+        for life in alive:
+            life.die_after(None)
+            life.api.cut(False)
+            if life is not (leading or alive)[-1]:
+                await world.kill_operator(life)
+        if not alive:
             world.start_operator()
 
     # --- faults ----------------------------------------------------------------------------------
 
     async def _operators_die(self) -> None:
-        """A new one takes over after a while, or too early, while the former one still acts."""
+        """They die, are cut off, and are two at once, with and without a Lease between them."""
         rng, world = self._world.rng("deaths"), self._world
         if rng.random() < 0.3:
             return
         pace_s = rng.choice((5.0, 30.0, 120.0))
         while True:
             await asyncio.sleep(rng.expovariate(1 / pace_s))
-            life = world.lives[-1]
-            if rng.random() < 0.6:
-                life.die_after(rng.randint(0, 12))
-                await _dead(life, rng.uniform(1, 60))
-            if rng.random() < 0.2 and not life.api.closed:
+            alive = world.alive()
+            if not alive:
                 world.start_operator()
-                await asyncio.sleep(rng.uniform(0, 15))
-                await world.kill_operator(life)
+                continue
+            life = rng.choice(alive)
+            fate = rng.random()
+            if fate < 0.2 and len(alive) == 1:
+                world.start_operator()
+                if not world.with_lease:  # a Lease would have kept the two apart
+                    await asyncio.sleep(rng.uniform(0, 15))
+                    await world.kill_operator(life)
+            elif fate < 0.4:
+                world.book.log(f"op{life.number} is cut off")
+                life.api.cut(True)
+                await asyncio.sleep(rng.uniform(2, 40))
+                life.api.cut(False)
             else:
+                if fate < 0.8:
+                    life.die_after(rng.randint(0, 12))
+                    await asyncio.wait([life.task], timeout=rng.uniform(1, 60))
                 await world.kill_operator(life)
-                await asyncio.sleep(rng.uniform(0, 20))
-                world.start_operator()
 
     async def _api_goes_away(self) -> None:
         """The API server goes away for up to a minute, or forgets its history."""
@@ -167,11 +186,6 @@ class Scenario:
                 world.server.forget_pages()
                 if rng.random() < 0.5:
                     world.server.history.end_watches()
-
-
-async def _dead(life: Life, most_s: float) -> None:
-    """Wait until the life has ended by itself, for a while."""
-    await asyncio.wait([life.task], timeout=most_s)
 
 
 async def _converge(world: World, wishes: list[Wish]) -> list[str]:

@@ -15,13 +15,16 @@ from typing import Any, Final
 from coffer_operator.kube.api import (
     DATASTORE_VERSION,
     FLAVOR,
+    LEASE,
     PVC,
     STORAGE_CLASS,
+    Key,
     Kind,
     Object,
 )
 from coffer_operator.plan.instance import plan_instance
 from coffer_operator.shell.engine import Engine, Outside, Settings
+from coffer_operator.shell.lease import NAME, Leadership, LeaseLostError
 from sim_agents import SimAgentClient
 from sim_apiserver import NAMESPACE, NODE, ApiServer
 from sim_certificates import SimCertificates
@@ -37,6 +40,8 @@ from sim_scheduler import Scheduler
 
 NODES: Final = ("node-1", "node-2", "node-3")
 NODE_MEMORY: Final = "8Gi"
+LEASE_KEY: Final = Key("coffer-system", NAME)
+LEASE_SHARE: Final = 0.3  # of the runs; the others have one operator and need no Lease
 TRACE: Final = 120  # last lines that a failure shows
 WRITES: Final = frozenset({"apply", "create", "patch", "delete"})
 
@@ -78,9 +83,11 @@ class OperatorLog(logging.Handler):
 class Life:
     """One process of the operator, from its start to its death."""
 
-    def __init__(self, world: "World", number: int, rng: random.Random) -> None:
+    def __init__(self, world: "World", number: int, identity: str, rng: random.Random) -> None:
+        self._world = world
         self._book = world.book
         self.number = number
+        self.identity = identity
         self._calls_left: int | None = None
         self.api = SimClient(world.server, world.faults, observer=self._requested)
         self.agents = SimAgentClient(world.kubelets, world.faults, world.book.log)
@@ -93,7 +100,23 @@ class Life:
             draw=lambda: f"pw{rng.getrandbits(128):032x}",
         )
         self.engine = Engine(outside, plan_instance, Settings(workers=4))
-        self.task = asyncio.create_task(self.engine.run(), name=f"operator {number}")
+        self._leadership = Leadership(
+            self.api, LEASE_KEY, identity, self.engine.active, now=now, rng=rng
+        )
+        self.task = asyncio.create_task(self._work(), name=f"operator {number}")
+
+    async def _work(self) -> None:
+        """What the process does, without kopf, servers and signals."""
+        if not self._world.with_lease:
+            await self.engine.run()
+            return
+        self.engine.active.clear()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.engine.run_catalogue())
+            await self._leadership.acquire()
+            self._book.log(f"op{self.number} leads")
+            group.create_task(self._leadership.keep())
+            group.create_task(self.engine.run_instances())
 
     def die_after(self, calls: int | None) -> None:
         """Die in the middle of the n-th write from now on; None: not by itself."""
@@ -108,6 +131,8 @@ class Life:
     def _requested(
         self, verb: str, kind: Kind, namespace: str | None, name: str, body: Object | None
     ) -> None:
+        if kind == LEASE:
+            return
         seconds = asyncio.get_running_loop().time()
         text = f"{verb} {kind.kind} {namespace or ''}/{name}"
         if verb not in ("list", "watch"):
@@ -115,6 +140,8 @@ class Life:
             self._book.log(f"op{self.number} {text}{_summary(verb, body)}")
         if verb == "delete" and kind == PVC:
             self._book.wrong(f"the operator deletes the volume claim {name}")
+        if verb in WRITES and self._world.lease_holder() not in (None, self.identity):
+            self._book.wrong(f"op{self.number} writes while another holds the Lease: {text}")
         if self._calls_left is not None and verb in WRITES:
             self._calls_left -= 1
             if self._calls_left < 0:
@@ -160,6 +187,7 @@ class World:
         Scheduler(self.server, self._soon)
         self.certificates = SimCertificates(now, f"ca-{seed}")
         self.lives: list[Life] = []
+        self.with_lease = self.rng("lease").random() < LEASE_SHARE
         self._operator_rng = self.rng("operator")
         self._furnish()
 
@@ -178,7 +206,7 @@ class World:
             self.kubelets.nodes[name] = Node(name)
             self.server.create(NODE, _node(name))
             self.lifecycle.back(name)
-        for name in ("team-a", "team-b"):
+        for name in (LEASE_KEY.namespace, "team-a", "team-b"):
             self.make_namespace(name)
         for kind, obj in catalogue():
             self.server.create(kind, obj)
@@ -197,15 +225,34 @@ class World:
 
     def start_operator(self) -> Life:
         number = len(self.lives) + 1
-        self.book.log(f"op{number} starts")
-        life = Life(self, number, random.Random(self._operator_rng.getrandbits(64)))
+        rng = random.Random(self._operator_rng.getrandbits(64))
+        same_pod = self.lives and self.lives[-1].api.closed and rng.random() < 0.5
+        identity = self.lives[-1].identity if same_pod else f"coffer-{number}"
+        self.book.log(f"op{number} starts as {identity}")
+        life = Life(self, number, identity, rng)
         life.task.add_done_callback(lambda task: self._ended(number, task))
         self.lives.append(life)
         return life
 
+    def alive(self) -> list[Life]:
+        """The operators that run, oldest first."""
+        return [life for life in self.lives if not life.api.closed]
+
+    def lease_holder(self) -> str | None:
+        """Who holds the operators' Lease; None where they use none."""
+        lease = self.server.peek(LEASE, LEASE_KEY.namespace, LEASE_KEY.name)
+        return lease["spec"]["holderIdentity"] if lease is not None else None
+
     def _ended(self, number: int, task: "asyncio.Task[None]") -> None:
-        if not task.cancelled() and task.exception() is not None:
-            self.book.wrong(f"op{number} ended by itself: {task.exception()!r}")
+        if task.cancelled() or task.exception() is None:
+            return
+        error = task.exception()
+        lost = isinstance(error, ExceptionGroup) and error.subgroup(LeaseLostError)
+        if lost:
+            self.book.log(f"op{number} has lost the Lease and ends")
+            self.lives[number - 1].die()
+        else:
+            self.book.wrong(f"op{number} ended by itself: {error!r}")
 
     async def kill_operator(self, life: Life) -> None:
         """Kill -9; returns when the process is gone."""
