@@ -56,8 +56,8 @@ class Options:
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
         """COFFER_NAMESPACE, POD_NAME, COFFER_WEBHOOK_SERVICE, COFFER_WEBHOOK_CONFIGURATION.
 
-        COFFER_{PROBE,METRICS,WEBHOOK}_PORT are for running beside others on one address. Raises
-        ValueError for a port that is no number.
+        COFFER_LISTEN_{PROBES,METRICS,WEBHOOK} are ports, for running beside others on one address.
+        Raises ValueError for a port that is no number.
         """
         fallback = cls()
         return cls(
@@ -65,9 +65,9 @@ class Options:
             identity=environment.get("POD_NAME") or f"{socket.gethostname()}-{os.getpid()}",
             webhook_service=environment.get("COFFER_WEBHOOK_SERVICE", ""),
             webhook_configuration=environment.get("COFFER_WEBHOOK_CONFIGURATION", ""),
-            probe_port=int(environment.get("COFFER_PROBE_PORT", fallback.probe_port)),
-            metrics_port=int(environment.get("COFFER_METRICS_PORT", fallback.metrics_port)),
-            webhook_port=int(environment.get("COFFER_WEBHOOK_PORT", fallback.webhook_port)),
+            probe_port=int(environment.get("COFFER_LISTEN_PROBES", fallback.probe_port)),
+            metrics_port=int(environment.get("COFFER_LISTEN_METRICS", fallback.metrics_port)),
+            webhook_port=int(environment.get("COFFER_LISTEN_WEBHOOK", fallback.webhook_port)),
         )
 
 
