@@ -97,8 +97,9 @@ class EnsureUser:
     """A user with a password and a binding Secret.
 
     The password comes from `password_secret` (name, key), else from the binding Secret where it
-    exists, else it is drawn; then the user is set on the engine, and the Secret is written with
-    `binding` as its other keys. No plan ever holds a password.
+    exists, else it is drawn; then the Secret is written with `binding` as its other keys, and only
+    then is the user set on the engine, to what the Secret has: two operators at once would else
+    leave the password of one here and of the other there. No plan ever holds a password.
     """
 
     name: str
