@@ -1,7 +1,7 @@
 """Quantities as the API server keeps them."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coffer_common.quantity import parse_bytes, parse_cores
@@ -30,11 +30,13 @@ def test_cores(millis: int, text: str) -> None:
     assert cores(millis) == text
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=0, max_value=2**62))
 def test_a_size_keeps_its_value(size_bytes: int) -> None:
     assert parse_bytes(size(size_bytes)) == size_bytes
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=1, max_value=10**7))
 def test_cores_keep_their_value(millis: int) -> None:
     assert parse_cores(cores(millis)) * 1000 == millis

@@ -162,7 +162,7 @@ def test_an_image_that_cannot_be_pulled_is_named() -> None:
         (EngineState.CRASHED, "Active", "False", "EngineCrashed"),
         (EngineState.STARTING, "Active", "False", "EngineStarting"),
         (EngineState.STOPPED, "Active", "False", "EngineStopped"),
-        (EngineState.WAITING, "Active", "False", "EngineStarting"),
+        (EngineState.WAITING, "Active", "False", "Preparing"),
         (EngineState.UNRESPONSIVE, "Active", "Unknown", "EngineUnresponsive"),
         (EngineState.UNKNOWN, "Active", "Unknown", "LauncherUnreachable"),
         (EngineState.CRASH_LOOP, "Error", "False", "EngineCrashLoop"),

@@ -272,7 +272,7 @@ def volume_was_there(subject: World) -> bool:
     return subject.instance.status.data_id is not None or subject.volume is not None or told
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(worlds())
 def test_a_plan_never_raises_and_keeps_its_rules(subject: World) -> None:
     plan = plan_instance(subject)
@@ -335,7 +335,7 @@ def is_open(subject: Operation) -> bool:
 RUNNING = st.none() | st.just(ContainerFact("database", running=True, ready=True, restarts=0))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(
     st.sampled_from(["refused", "", None]),
     st.builds(
@@ -368,7 +368,7 @@ def test_silence_is_never_an_error_and_deletes_nothing(
         assert plan.status["phase"] in ("Active", "RestartRequired")
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(worlds())
 def test_a_status_that_was_written_stays_as_it_is(subject: World) -> None:
     """No World makes a plan write a status that the next plan writes differently."""
@@ -380,7 +380,7 @@ def test_a_status_that_was_written_stays_as_it_is(subject: World) -> None:
     assert not [event for event in third.events if event.operation is None]
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=8)
 @given(GOOD_SPECS, st.lists(st.sampled_from(["pod", "agent", "slice", "kubelet"]), max_size=6))
 def test_whatever_happens_it_converges_and_falls_silent(
     spec: dict[str, Any], shocks: list[str]
@@ -400,7 +400,7 @@ def test_whatever_happens_it_converges_and_falls_silent(
     assert conditions(plan)["Ready"] == ("True", "Ready")
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(OPERATIONS, OPERATIONS)
 def test_operations_run_one_at_a_time(some: list[Operation], more: list[Operation]) -> None:
     named = tuple(

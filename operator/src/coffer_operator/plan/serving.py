@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from coffer_common.resources.base import Condition
-from coffer_common.wire import DataState, EngineState, EngineStatus
+from coffer_common.wire import EngineState, EngineStatus
 from coffer_operator.plan import reasons
 from coffer_operator.plan.agent import AgentView
 from coffer_operator.plan.finding import Finding, Severity, Truth
 from coffer_operator.plan.pod import PodVerdict, crash_loops
 from coffer_operator.plan.world import PodFact, World
+
+_USUAL: Final = frozenset({"ContainerCreating", "PodInitializing"})
 
 
 @dataclass(frozen=True)
@@ -32,25 +34,15 @@ def judge_serving(
     if world.pod is None:
         return _no(Severity.PROGRESS, reasons.NO_POD, "the pod is not there yet")
     if view.live is not None and view.live.engine.state is not EngineState.UNKNOWN:
-        preparing = _preparing(view)
-        return preparing or _by_engine(view.live.engine)
+        return _by_engine(view.live.engine)
     return _by_kubelet(world, world.pod, view, pod, conditions)
-
-
-def _preparing(view: AgentView) -> Serving | None:
-    """While the data are laid out there is no engine to ask."""
-    data = view.data
-    engine = view.live.engine.state if view.live else EngineState.UNKNOWN
-    if data is not None and data.state is DataState.PREPARING and engine is EngineState.WAITING:
-        return _no(Severity.PROGRESS, reasons.PREPARING, "the data are being laid out")
-    return None
 
 
 _NOT_SERVING: Final[Mapping[EngineState, tuple[Severity, str, str]]] = {
     EngineState.WAITING: (
         Severity.PROGRESS,
-        reasons.ENGINE_STARTING,
-        "the engine waits for its data",
+        reasons.PREPARING,
+        "the data are laid out, or looked at, before the engine is started",
     ),
     EngineState.STARTING: (
         Severity.PROGRESS,
@@ -147,6 +139,8 @@ def _not_running(pod: PodFact, verdict: PodVerdict) -> Serving:
             "its log, mend the cause, then run a ResetStatus operation",
         )
     said = database.waiting_reason if database is not None else None
+    if said in _USUAL:
+        said = None  # each of these would be a write of its own
     return _no(
         Severity.PROGRESS,
         reasons.POD_STARTING,
