@@ -1,5 +1,6 @@
 """Engines from Debian where they are missing, an empty data directory of each, and pods."""
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -10,6 +11,10 @@ from pathlib import Path
 import pytest
 
 from guest_harness import Pod, as_user, give_away
+
+# pytest-asyncio asks for the current event loop before each test; where none was ever set, asyncio
+# makes one that nobody closes, and warnings are errors here.
+asyncio.set_event_loop(None)
 
 PACKAGES = {
     "mariadbd": ("mariadb-server-core", "mariadb-client-core"),

@@ -1,0 +1,184 @@
+"""The launcher's decisions, without a process."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coffer_common import naming
+from coffer_guest import launcher
+from coffer_guest.launch_machine import (
+    CRASH_LOOP,
+    EXIT,
+    RUNNING,
+    SIGKILL,
+    SIGNAL,
+    SPAWN,
+    STOPPED,
+    STOPPING,
+    WAITING,
+    Action,
+    CrashCounter,
+    Machine,
+    Spec,
+)
+
+TERM = 15
+SPAWNS = [Action(SPAWN)]
+TERMS = [Action(SIGNAL, TERM)]
+
+
+def spec(*argv: str) -> Spec:
+    return Spec(list(argv) or ["/engine"], {}, TERM, 10.0)
+
+
+def running() -> Machine:
+    machine = Machine()
+    assert machine.start(spec()) == SPAWNS
+    machine.spawned(7, "now")
+    return machine
+
+
+def test_the_launchers_defaults_are_those_of_naming() -> None:
+    assert launcher.DEFAULT_VOLUME == naming.VOLUME_PATH
+    assert launcher.DEFAULT_RUN == naming.RUN_PATH
+
+
+def test_start_is_done_once() -> None:
+    machine = running()
+    assert machine.start(spec("/other")) == []
+    assert machine.generation == 1
+    assert machine.describe()["pid"] == 7
+
+
+def test_stop_waits_and_then_kills() -> None:
+    machine = running()
+    assert machine.stop(100.0) == TERMS
+    assert machine.stop(101.0) == []
+    assert machine.tick(109.9) == []
+    assert machine.tick(110.0) == [Action(SIGNAL, SIGKILL)]
+    assert machine.tick(111.0) == []
+    assert machine.died(-SIGKILL, 112.0) == []
+    assert machine.state == STOPPED
+    assert machine.last_exit == "signal 9"
+    assert machine.restarts == 0
+
+
+def test_start_during_a_stop_starts_afterwards() -> None:
+    machine = running()
+    machine.stop(0.0)
+    assert machine.start(spec()) == []
+    assert machine.died(0, 1.0) == SPAWNS
+
+
+def test_stop_during_a_restart_wins_and_forgets_the_token() -> None:
+    machine = running()
+    machine.restart(spec(), "a", 0.0)
+    assert machine.stop(0.5) == []
+    assert machine.died(0, 1.0) == []
+    assert machine.state == STOPPED
+    assert machine.restarted_for is None
+    assert machine.restart(spec(), "a", 2.0) == SPAWNS
+
+
+def test_restart_is_done_once_per_token() -> None:
+    machine = running()
+    assert machine.restart(spec("/new"), "a", 0.0) == TERMS
+    assert machine.restart(spec("/new"), "a", 0.1) == []
+    assert machine.describe()["restarting_for"] == "a"
+    assert machine.died(0, 1.0) == SPAWNS
+    assert machine.restarted_for == "a"
+    assert machine.describe()["restarting_for"] is None
+    assert machine.spec is not None
+    assert machine.spec.argv == ["/new"]
+    assert machine.restart(spec(), "a", 2.0) == []
+    assert machine.restart(spec(), "b", 3.0) == TERMS
+    assert machine.restarts == 0
+
+
+def test_restart_of_an_engine_that_does_not_run_is_a_start() -> None:
+    machine = Machine()
+    assert machine.restart(spec(), "a", 0.0) == SPAWNS
+    assert machine.restarted_for == "a"
+
+
+def test_an_unasked_death_is_answered_by_a_start_at_once() -> None:
+    machine = running()
+    machine.note_answered(1)
+    assert machine.describe()["answered"] is True
+    assert machine.died(-11, 5.0) == SPAWNS
+    assert machine.restarts == 1
+    assert machine.last_exit == "signal 11"
+    machine.note_answered(1)  # of the former process
+    assert machine.describe()["answered"] is False
+
+
+@pytest.mark.parametrize(("code", "exit_code"), [(-9, 137), (3, 3), (0, 1)])
+def test_the_fifth_death_within_a_minute_ends_the_launcher(code: int, exit_code: int) -> None:
+    machine = running()
+    for death in range(4):
+        assert machine.died(code, death * 14.0) == SPAWNS
+    assert machine.died(code, 59.0) == [Action(EXIT, exit_code)]
+    assert machine.state == CRASH_LOOP
+    assert machine.start(spec()) == []
+
+
+def test_deaths_that_are_far_apart_are_forgiven_and_reset_forgets() -> None:
+    counter = CrashCounter(limit=2, window_s=60.0)
+    assert not counter.add(0.0)
+    assert not counter.add(60.0)
+    assert counter.add(119.0)
+    counter.forget()
+    assert not counter.add(120.0)
+
+
+def test_terminate() -> None:
+    assert Machine().terminate(0.0) == [Action(EXIT, 0)]
+    machine = running()
+    assert machine.terminate(0.0) == TERMS
+    assert machine.terminate(1.0) == []
+    assert machine.start(spec()) == []
+    assert machine.restart(spec(), "a", 1.0) == []
+    assert machine.died(0, 2.0) == [Action(EXIT, 0)]
+    machine = running()
+    machine.restart(spec(), "a", 0.0)
+    assert machine.terminate(0.1) == []
+    assert machine.died(-SIGKILL, 2.0) == [Action(EXIT, 137)]
+
+
+def feed(machine: Machine, event: str, now: float) -> list[Action]:
+    if event == "start":
+        return machine.start(spec())
+    if event == "stop":
+        return machine.stop(now)
+    if event == "die":
+        return machine.died(1, now) if machine.state in (RUNNING, STOPPING) else []
+    if event == "term":
+        return machine.terminate(now)
+    if event == "tick":
+        return machine.tick(now)
+    return machine.restart(spec(), event, now)
+
+
+@given(st.lists(st.sampled_from(["start", "stop", "a", "b", "die", "die", "term", "tick"])))
+def test_there_is_never_more_than_one_process(events: list[str]) -> None:
+    machine, alive, ended, now = Machine(), False, False, 0.0
+    for event in events:
+        now += 1.0
+        actions = feed(machine, event, now)
+        if event == "die":
+            alive = False
+        for action in actions:
+            if action.kind == SPAWN:
+                assert not alive
+                assert not ended
+                alive = True
+                machine.spawned(int(now), "now")
+            elif action.kind == EXIT:
+                assert not alive
+                ended = True
+            else:
+                assert alive
+        if ended:
+            break
+        assert alive == (machine.state in (RUNNING, STOPPING))
+        assert machine.state in (WAITING, RUNNING, STOPPING, STOPPED)
