@@ -12,6 +12,7 @@ from coffer_operator.kube.api import (
     ENDPOINT_SLICE,
     EVENT,
     INSTANCE,
+    OPERATION,
     SECRET,
     SERVICE,
     ForbiddenError,
@@ -261,6 +262,16 @@ def until_ensured(call: EnsureUser) -> Callable[[World], Plan]:
     return planner
 
 
+async def test_a_password_is_in_the_secret_before_the_engine_has_it(stage: Stage) -> None:
+    """Else a crash, or a second operator, leaves a Secret that does not fit."""
+    stage.make_pod()
+    stage.agents.errors = [AgentBusyError("not now")]
+    async with stage.running(until_ensured(user())):
+        assert secret_of(stage)["password"] == "drawn-password"
+        await stage.settle(2)
+        assert [call[1][1].password for call in stage.agents.calls] == ["drawn-password"] * 2
+
+
 async def test_a_user_gets_a_drawn_password_and_a_binding_secret(stage: Stage) -> None:
     stage.make_pod()
     async with stage.running(until_ensured(user())):
@@ -396,6 +407,22 @@ async def test_errors_while_observing_are_retried(stage: Stage) -> None:
     async with stage.running(always(Plan(apply=(Apply(service()),)))):
         await stage.settle(5)
         assert stage.server.get(SERVICE, NS, "shop")
+
+
+# --- without an instance
+def operation() -> dict[str, Any]:
+    spec = {"type": "Restart", "instanceRef": {"name": "nobody"}}
+    return {"metadata": {"name": "op", "namespace": NS}, "spec": spec}
+
+
+async def test_an_operation_on_nothing_fails_after_a_grace(stage: Stage) -> None:
+    stage.write(OPERATION, operation())
+    async with stage.running(always(Plan())):
+        assert stage.server.get(OPERATION, NS, "op")["status"]["phase"] == "New"
+        await stage.settle(61)
+        found = stage.server.get(OPERATION, NS, "op")["status"]
+        assert found["phase"] == "Failed"
+        assert "no DatabaseInstance nobody" in found["message"]
 
 
 # --- reports

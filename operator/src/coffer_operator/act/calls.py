@@ -57,16 +57,20 @@ class Caller:
                 await self._ensure_user(key, at, call)
 
     async def _ensure_user(self, key: Key, at: AgentAddress, user: EnsureUser) -> None:
-        """Dying after the engine knows the password costs nothing: it is set again."""
+        """The Secret first, on the version it was read at; then the engine, as the Secret says.
+
+        Dying in between costs nothing: the user is set again. Of two operators at once one is
+        refused the Secret, and reads what the other wrote.
+        """
         present = await self._binding(key, user.secret_name)
-        password = await self._password(key, user, present)
+        wanted = binding(key, user, await self._password(key, user, present))
+        if present is None or present.get("data") != wanted["data"]:
+            version = ABSENT if present is None else present["metadata"]["resourceVersion"]
+            wanted["metadata"]["resourceVersion"] = version
+            await self._api.apply(SECRET, wanted)
+        password = _value(wanted, "password") or ""
         request = UserRequest(host=user.host, password=password, databases=user.databases)
         await self._agents.put_user(at, user.name, request)
-        wanted = binding(key, user, password)
-        if present is None:
-            wanted["metadata"]["resourceVersion"] = ABSENT
-        if present is None or present.get("data") != wanted["data"]:
-            await self._api.apply(SECRET, wanted)
         self._journal.ensured_user(key, user.key)
 
     async def _binding(self, key: Key, name: str) -> Object | None:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from coffer_common import naming
 from coffer_common.errors import CofferError, Transient
 from coffer_common.resources.base import Metadata, Resource
+from coffer_common.resources.operation import Operation
 from coffer_operator.act.calls import Caller, call_name, name_taken
 from coffer_operator.act.events import event
 from coffer_operator.act.failure import StepError
@@ -111,15 +112,29 @@ class Executor:
         """
         if plan.status is not None:
             await self._step("status", partial(self._write_status, key, world, plan.status))
-        for patch in plan.operations:
-            if acted or not patch.after_calls:
-                await self._step(
-                    f"Operation {patch.name}", partial(self._write_operation, key, world, patch)
-                )
+        due = tuple(patch for patch in plan.operations if acted or not patch.after_calls)
+        await self._report_operations(key, world.operations, due)
         for note in plan.events:
             await self._step("event", partial(self._announce, world, note))
-        for name in plan.expired_operations:
-            await self._step(f"delete Operation {name}", partial(self._expire, key, world, name))
+        await self._remove_expired(key, world.operations, plan)
+
+    async def report_orphan(self, key: Key, operation: Operation, plan: Plan) -> None:
+        """What becomes of an Operation whose instance does not exist. Raises StepError."""
+        await self._report_operations(key, (operation,), plan.operations)
+        await self._remove_expired(key, (operation,), plan)
+
+    async def _report_operations(
+        self, key: Key, operations: Sequence[Operation], patches: Sequence[OperationStatusPatch]
+    ) -> None:
+        for patch in patches:
+            write = partial(self._write_operation, key, operations, patch)
+            await self._step(f"Operation {patch.name}", write)
+
+    async def _remove_expired(self, key: Key, operations: Sequence[Operation], plan: Plan) -> None:
+        for operation in operations:
+            if operation.metadata.name in plan.expired_operations:
+                remove = partial(self._remove, key, operation)
+                await self._step(f"delete Operation {operation.metadata.name}", remove)
 
     async def _step(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Give what a step raises the step's name."""
@@ -215,8 +230,10 @@ class Executor:
             key, INSTANCE, world.instance.metadata, world.instance.status, wanted
         )
 
-    async def _write_operation(self, key: Key, world: World, patch: OperationStatusPatch) -> None:
-        for operation in world.operations:
+    async def _write_operation(
+        self, key: Key, operations: Sequence[Operation], patch: OperationStatusPatch
+    ) -> None:
+        for operation in operations:
             if operation.metadata.name == patch.name:
                 await self._patch_status(
                     key, OPERATION, operation.metadata, operation.status, patch.status
@@ -260,11 +277,9 @@ class Executor:
         except ConflictError:
             return  # announced before a crash
 
-    async def _expire(self, key: Key, world: World, name: str) -> None:
-        for operation in world.operations:
-            if operation.metadata.name == name:
-                uid = operation.metadata.uid
-                await self._api.delete(OPERATION, key.namespace, name, uid=uid)
+    async def _remove(self, key: Key, operation: Operation) -> None:
+        metadata = operation.metadata
+        await self._api.delete(OPERATION, key.namespace, metadata.name, uid=metadata.uid)
 
 
 def _batches(applies: Sequence[Apply]) -> tuple[list[Apply], list[Apply], list[Apply]]:

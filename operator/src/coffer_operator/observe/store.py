@@ -62,6 +62,10 @@ class Store(Generic[T]):
         entry = self._entries.get(Key(namespace, name))
         return entry.item if entry else None
 
+    def knows(self, namespace: str, name: str) -> bool:
+        """Whether the object exists, whatever its projection."""
+        return Key(namespace, name) in self._entries
+
     def of(self, owner: Key) -> Mapping[str, T]:
         """The objects of an instance, by name."""
         return self._by_owner.get(owner, {})

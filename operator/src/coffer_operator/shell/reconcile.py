@@ -18,6 +18,7 @@ from coffer_operator.observe.cache import Cache
 from coffer_operator.observe.journal import Notes
 from coffer_operator.observe.world import Observer
 from coffer_operator.plan.model import Plan
+from coffer_operator.plan.operations import plan_orphan
 from coffer_operator.plan.world import World
 from coffer_operator.shell.queue import WorkQueue
 
@@ -67,8 +68,7 @@ class Reconciler:
         """
         world = await self._observer.world(key)
         if world is None:
-            self._gone(key)
-            return Outcome(wrote=False)
+            return await self._gone(key)
         plan = self._executor.needed(key, world, self._planner(world))
         if _writes(plan) and not await self._is_fresh(key):
             self._queue.add(key)  # it is another one than it seemed
@@ -85,10 +85,24 @@ class Reconciler:
         recent = self._cache.confirmed_s_ago(key) <= CONFIRM_AFTER_S
         return recent or await self._observer.confirm(key)
 
-    def _gone(self, key: Key) -> None:
-        if self._cache.instance(key) is None:
-            self._queue.forget(key)
-            self._observer.forget(key)
+    async def _gone(self, key: Key) -> Outcome:
+        """There is no such instance, and its Operations are told so; or none we can read."""
+        if self._cache.instances.knows(*key):
+            return Outcome(wrote=False)
+        self._observer.forget(key)
+        operations = [o for o in self._cache.operations.of(key).values() if o is not None]
+        plans = [(operation, plan_orphan(operation, self._now())) for operation in operations]
+        try:
+            for operation, plan in plans:
+                await self._executor.report_orphan(key, operation, plan)
+        except StepError as error:
+            self._retry(key, error)
+            return Outcome(wrote=True, failed=True)
+        self._queue.forget(key)
+        waits = [p.requeue_after_s for _, p in plans if p.requeue_after_s is not None]
+        if waits:
+            self._queue.add(key, min(waits))
+        return Outcome(wrote=False)
 
     async def _reported(self, key: Key, world: World, plan: Plan) -> None:
         """Everything was done; tell so."""
@@ -117,7 +131,7 @@ class Reconciler:
         ):
             fresh = await self._observer.world(key)
             if fresh is None:
-                self._gone(key)
+                self._queue.add(key)
                 return
             world, plan = fresh, self._planner(fresh)
         try:
