@@ -9,24 +9,26 @@ from coffer_common import naming
 from coffer_operator.plan.instance import plan_instance
 from coffer_operator.plan.model import EnsureDatabase, EnsureUser
 from coffer_operator.plan.world import Child, PodFact
-from op_plan_worlds import (
+from op_plan_cluster import (
     APP,
-    UID,
     advance,
-    catalogue,
     conditions,
-    datastore_version,
-    edited,
     guest_config,
-    instance,
     kubelet,
-    later,
     ready_world,
     retained_volume,
     settle_down,
+    writes,
+)
+from op_plan_worlds import (
+    UID,
+    catalogue,
+    datastore_version,
+    edited,
+    instance,
+    later,
     with_status,
     world,
-    writes,
 )
 
 

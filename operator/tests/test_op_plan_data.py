@@ -8,19 +8,8 @@ from coffer_common.wire import DataState, EngineState
 from coffer_operator.plan.instance import plan_instance
 from coffer_operator.plan.model import Plan
 from coffer_operator.plan.world import World
-from op_plan_worlds import (
-    advance,
-    conditions,
-    edited,
-    later,
-    operation,
-    ready_world,
-    silent,
-    with_data,
-    with_status,
-    world,
-    writes,
-)
+from op_plan_cluster import advance, conditions, ready_world, silent, with_data, writes
+from op_plan_worlds import edited, later, operation, with_status, world
 
 
 def makes_volume(plan: Plan) -> bool:

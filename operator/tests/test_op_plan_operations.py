@@ -11,21 +11,8 @@ from coffer_operator.plan.instance import plan_instance
 from coffer_operator.plan.model import EngineCall, Plan
 from coffer_operator.plan.operations import plan_orphan
 from coffer_operator.plan.world import ContainerFact, World
-from op_plan_worlds import (
-    NOW,
-    advance,
-    conditions,
-    edited,
-    instance,
-    kubelet,
-    later,
-    operation,
-    ready_world,
-    silent,
-    with_engine,
-    world,
-    writes,
-)
+from op_plan_cluster import advance, conditions, kubelet, ready_world, silent, with_engine, writes
+from op_plan_worlds import NOW, edited, instance, later, operation, world
 
 
 def asked(*operations: Operation, subject: World | None = None) -> World:

@@ -9,20 +9,17 @@ from coffer_common.wire import EngineState
 from coffer_operator.plan.instance import plan_instance
 from coffer_operator.plan.model import EmptySlice, FillSlice
 from coffer_operator.plan.world import ContainerFact, PodFact, SliceFact, World
-from op_plan_worlds import (
-    NOW,
+from op_plan_cluster import (
     advance,
     conditions,
-    edited,
     kubelet,
-    later,
     ready_world,
     settle_down,
     silent,
     with_engine,
-    world,
     writes,
 )
+from op_plan_worlds import NOW, edited, later, world
 
 
 def with_pod(before: World, **fields: Any) -> World:

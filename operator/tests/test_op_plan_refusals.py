@@ -10,23 +10,17 @@ from coffer_common.wire import DataState
 from coffer_operator.plan.instance import plan_instance
 from coffer_operator.plan.validate import validate_instance
 from coffer_operator.plan.world import ActFailure, Child, World
-from op_plan_worlds import (
-    NOW,
+from op_plan_cluster import (
     advance,
-    catalogue,
     conditions,
-    datastore_version,
-    edited,
-    instance,
-    instance_obj,
     kubelet,
     ready_world,
     retained_volume,
     settle_down,
     with_data,
-    world,
     writes,
 )
+from op_plan_worlds import NOW, catalogue, datastore_version, edited, instance, instance_obj, world
 
 BAD_SPECS: list[tuple[dict[str, Any], str]] = [
     ({"datastore": {"type": "oracle"}}, "UnknownDatastore"),
