@@ -35,7 +35,7 @@ from coffer_operator.plan.world import (
     StorageClassFact,
 )
 
-FOREIGN_FOR_S: Final = 60.0  # how long an object of another is believed to be there still
+FOREIGN_FOR_S: Final = 25.0  # how long an object of another is believed to be there still
 
 _OWN: Final = f"{naming.LABEL_MANAGED_BY}={naming.MANAGED_BY}"
 # Kubernetes' own controller copies a Service's labels to the slices it makes for it

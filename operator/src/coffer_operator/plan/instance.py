@@ -59,6 +59,7 @@ from coffer_operator.plan.volume import VolumeVerdict, judge_volume
 from coffer_operator.plan.world import World
 
 _AT_ONCE_S: Final = 0.001  # not 0, which is easily taken for no time at all
+_LOOK_AGAIN_S: Final = 30.0  # whether a name is free again: objects of others are not watched
 
 
 @dataclass(frozen=True)
@@ -260,7 +261,7 @@ def _requeue(
     renewal_in_s: float | None,
     calls: tuple[Call, ...],
 ) -> float | None:
-    """Only deadlines; and at once after calls, whose success nothing else may announce."""
+    """Deadlines, at once after calls that nothing else may announce, and a look at taken names."""
     if any(_goes_unseen(call) for call in calls):
         return _AT_ONCE_S
     moments = list(operations.wake_at)
@@ -270,6 +271,8 @@ def _requeue(
         deadline = progress_deadline(world)
         if deadline > world.now:
             moments.append(deadline)
+    if obstacle is not None and obstacle.reason == reasons.NAME_TAKEN:
+        moments.append(after(world.now, _LOOK_AGAIN_S))
     return wake_after_s(moments, world.now)
 
 
