@@ -1,4 +1,4 @@
-"""Property tests give the same result each time, however busy the machine is."""
+"""For all tests: property tests give the same result each time, however busy the machine is."""
 
 from hypothesis import settings
 
