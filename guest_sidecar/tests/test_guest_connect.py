@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -201,6 +202,23 @@ def test_no_process_shows_the_password(tmp_path: Path, redis: int) -> None:
             for file in ("cmdline", "environ"):
                 assert PASSWORD.encode() not in Path("/proc", pid, file).read_bytes()
         os.kill(int(children[0]), 15)
+
+
+@pytest.mark.guest
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_terminal_that_goes_away_leaves_nothing(
+    tmp_path: Path, redis: int, number: signal.Signals
+) -> None:
+    run_path = tmp_path / "run"
+    run_path.mkdir()
+    command = _start(run_path, {**FIELDS, "manager": "redis", "port": redis}, "SUBSCRIBE", "c")
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == b"subscribe"
+        process.send_signal(number)
+        assert process.wait(30) == 128 + number
+        process.stdout.read()  # ends when the client has ended, too
+    assert not list(run_path.iterdir())
 
 
 @pytest.mark.guest

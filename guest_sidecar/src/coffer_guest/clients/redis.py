@@ -40,6 +40,8 @@ def run(credentials: Credentials, arguments: Sequence[str], run_path: str = nami
         door.listen()
         threading.Thread(target=_serve, args=(door, credentials), daemon=True).start()
         signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is the client's alone
+        for ending in (signal.SIGHUP, signal.SIGTERM):  # the terminal went away: leave nothing
+            signal.signal(ending, lambda number, _: sys.exit(128 + number))
         command = ["redis-cli", "-s", path, *arguments]
         environ = {**os.environ, "REDISCLI_HISTFILE": os.devnull}
         done = subprocess.run(command, env=environ, check=False)  # noqa: S603 - no shell, no secret
