@@ -11,7 +11,7 @@ from coffer_cluster.node import Node
 from coffer_cluster.testing import DATA, Bench
 from coffer_cluster.waiting import wait_for
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 PORT = 8080
 
@@ -55,6 +55,16 @@ def test_power_loss_ends_everything_at_once(bench: Bench, victim: Node) -> None:
     victim.start()
     wait_for("the node to be back", lambda: node_is(bench, victim, "True"), 40, every_s=0.2)
     bench.run_probe("again", node=victim.name)
+
+
+def test_node_catches_up_with_images(bench: Bench, victim: Node) -> None:
+    """It was down when they were loaded."""
+    victim.kill()
+    image = "localhost/test/meanwhile:1"
+    tag = ["ctr", "--namespace", "k8s.io", "images", "tag", bench.cluster.probe_image, image]
+    bench.cluster.node(1).sandbox.execute(tag)
+    victim.start()
+    bench.run_probe("user", image=image, node=victim.name)
 
 
 def test_cut_node_lives_on_and_keeps_its_volume(bench: Bench, victim: Node) -> None:

@@ -22,7 +22,7 @@ from coffer_cluster.processes import Identity
 from coffer_cluster.testing import bench as make_bench
 from coffer_cluster.waiting import wait_for
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 TAG = "clusterlife"
 ODD_TAG = "clusterodd"

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from coffer_cluster import cgroups, layout, locks, oci, preflight
+from coffer_cluster import cgroups, kernellimits, layout, locks, oci, preflight
 from coffer_cluster.addresses import plan_for
 from coffer_cluster.errors import StuckError, UnsupportedError
 from coffer_cluster.layout import MARKER, Layout
@@ -133,6 +133,46 @@ def test_nodes_are_found_by_their_folders(state: Layout) -> None:
     for name in ("n2", "n10", "n1", "nothing", "cp"):
         (state.root / name).mkdir()
     assert state.node_numbers() == [1, 2, 10]
+
+
+# --- the limit of file watchers ---
+
+
+@pytest.fixture
+def setting(tmp_path: Path) -> Path:
+    file = tmp_path / "max_user_instances"
+    file.write_text("128\n")
+    return file
+
+
+def test_watchers_are_raised_and_put_back_by_the_last(tmp_path: Path, setting: Path) -> None:
+    for tag in ("one", "two"):
+        (tmp_path / f"cluster-{tag}").mkdir()
+        (tmp_path / f"cluster-{tag}.lock").touch()
+        kernellimits.raise_watchers(tmp_path, setting)
+        assert setting.read_text() == str(kernellimits.NEEDED)
+    (tmp_path / "cluster-one").rmdir()
+    kernellimits.restore_watchers(tmp_path, setting)
+    assert setting.read_text() == str(kernellimits.NEEDED)
+    (tmp_path / "cluster-two").rmdir()
+    kernellimits.restore_watchers(tmp_path, setting)
+    assert setting.read_text() == "128"
+    kernellimits.restore_watchers(tmp_path, setting)
+    assert setting.read_text() == "128"
+
+
+def test_watchers_that_are_enough_stay(tmp_path: Path, setting: Path) -> None:
+    setting.write_text("8192")
+    kernellimits.raise_watchers(tmp_path, setting)
+    kernellimits.restore_watchers(tmp_path, setting)
+    assert setting.read_text() == "8192"
+
+
+def test_watchers_changed_by_someone_else_stay(tmp_path: Path, setting: Path) -> None:
+    kernellimits.raise_watchers(tmp_path, setting)
+    setting.write_text("4096")
+    kernellimits.restore_watchers(tmp_path, setting)
+    assert setting.read_text() == "4096"
 
 
 # --- small things ---

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import resource
 import ssl
 import subprocess
 import sys
@@ -18,11 +19,12 @@ from coffer_cluster.binaries import PROBE
 from coffer_cluster.cluster import Cluster
 from coffer_cluster.command import run
 from coffer_cluster.errors import ClusterError, UnsupportedError
+from coffer_cluster.nodeconfig import KERNEL_TUNABLES
 from coffer_cluster.sandbox import Sandbox
 from coffer_cluster.testing import Bench
 from coffer_cluster.waiting import wait_for
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 PORT = 8080
 
@@ -67,6 +69,23 @@ def test_kubectl_with_the_printed_kubeconfig(cluster: Cluster) -> None:
     version = json.loads(run([kubectl, f"--kubeconfig={printed}", "version", "-o", "json"]))
     assert version["serverVersion"]["gitVersion"] == binaries.KUBERNETES_VERSION
     assert version["clientVersion"]["gitVersion"] == binaries.KUBERNETES_VERSION
+
+
+def test_kubelet_leaves_the_kernel_alone(cluster: Cluster) -> None:
+    """What it would set for the whole machine is shown to it by files of ours."""
+    for node in cluster.nodes():
+        table = node.sandbox.execute(["cat", "/proc/self/mountinfo"])
+        for name in KERNEL_TUNABLES:
+            assert f" /proc/sys/{name} " in table
+        assert "Updating kernel flag" not in (node.sandbox.logs / "kubelet.log").read_text()
+
+
+def test_containers_may_open_many_files(cluster: Cluster) -> None:
+    """As many as the machine lets anyone, whatever the shell's limit was that started it all."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limits = cluster.node(1).sandbox.execute(["sh", "-c", "cat /proc/1/limits"])
+    line = next(line for line in limits.splitlines() if line.startswith("Max open files"))
+    assert int(line.split()[3]) == min(hard, 1 << 20)
 
 
 def test_status_names_every_program(cluster: Cluster) -> None:
@@ -238,6 +257,25 @@ def test_image_can_be_given_another_name(cluster: Cluster, archive: Path) -> Non
     name = "localhost/test/renamed:1"
     assert cluster.load_image(archive, name) == name
     assert all(name in images.loaded(node.sandbox) for node in cluster.nodes())
+
+
+def test_image_of_buildah_is_loaded(bench: Bench, tmp_path: Path) -> None:
+    salt = tmp_path / "salt"
+    salt.write_bytes(os.urandom(16))
+    name = f"localhost/test/built:{salt.read_bytes().hex()}"
+    container = run(["buildah", "from", "scratch"]).strip()
+    try:
+        for file, target in ((PROBE.path, "/probe"), (salt, "/salt")):
+            run(["buildah", "copy", "--quiet", container, file, target])
+        run(["buildah", "config", "--entrypoint", '["/probe"]', container])
+        run(["buildah", "commit", "--quiet", container, name])
+    finally:
+        run(["buildah", "rm", container])
+    try:
+        assert bench.cluster.load_image(name) == name
+        bench.run_probe("built", image=name)
+    finally:
+        run(["buildah", "rmi", name])
 
 
 def test_what_is_no_image_is_refused_in_one_line(cluster: Cluster, tmp_path: Path) -> None:

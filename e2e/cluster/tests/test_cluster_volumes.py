@@ -9,7 +9,7 @@ from coffer_cluster.errors import ClusterError
 from coffer_cluster.testing import DATA, NON_ROOT_ID, Bench
 from coffer_cluster.waiting import wait_for
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 SMALL_MIB = 64
 

@@ -19,6 +19,7 @@ from coffer_cluster import (
     console,
     controlplane,
     images,
+    kernellimits,
     leftovers,
     locks,
     network,
@@ -119,6 +120,7 @@ class Cluster:
     def _create(self) -> None:
         console.say(f"making cluster {self.tag}: network, certificates, control plane")
         self.layout.claim()
+        kernellimits.raise_watchers()
         self.layout.control_plane.folder.mkdir()
         self.layout.volumes.mkdir()
         controlplane.issue_certificates(self.layout)
@@ -180,7 +182,7 @@ class Cluster:
         for node in settled:
             node.share_memory(len(wanted))
         for node in starting if settled else []:
-            images.copy_all(settled[0].sandbox, node.sandbox, self.layout.root)
+            node.catch_up()
         checks.wait_for_nodes(self.layout, wanted)
         if starting:
             with console.step("checking connections from the machine and from pods"):
@@ -193,6 +195,7 @@ class Cluster:
                 return
             with console.step(f"taking cluster {self.tag} down"):
                 leftovers.clear(self.layout)
+            kernellimits.restore_watchers()
 
     def status(self) -> dict[str, Any]:
         """What runs, for people and programs."""

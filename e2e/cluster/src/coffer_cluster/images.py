@@ -100,7 +100,9 @@ def _load_built(nodes: Iterable[Sandbox], image: str, name: str) -> str:
         archive = Path(folder) / "image.tar"
         with console.step(f"packing {image}"):
             target = f"oci-archive:{archive}:{name}"
-            run(["buildah", "push", "--quiet", image, target], timeout_s=IMPORT_TIMEOUT_S)
+            # It is unpacked in a moment: compressing it would be most of the work.
+            push = ["buildah", "push", "--quiet", "--disable-compression"]
+            run([*push, image, target], timeout_s=IMPORT_TIMEOUT_S)
         return _load_archive(missing, archive, name)
 
 
@@ -120,9 +122,9 @@ def import_archive(node: Sandbox, archive: Path) -> None:
     node.execute(argv, stdin_file=archive, timeout_s=IMPORT_TIMEOUT_S)
 
 
-def copy_all(source: Sandbox, target: Sandbox, scratch: Path) -> None:
-    """Give a new node every image that another one has."""
-    names = sorted(set(loaded(source)) - set(loaded(target)))
+def copy_missing(source: Sandbox, target: Sandbox, scratch: Path) -> None:
+    """Give a node every image that another one has, as the other has it."""
+    names = sorted(dict(loaded(source).items() - loaded(target).items()))
     if not names:
         return
     archive = scratch / "images.tar"

@@ -64,14 +64,34 @@ class Node:
                 self.prepare(len(self.layout.node_numbers()))
             self.undo_faults()
             self.boot()
+            self.catch_up()
             self.join()
 
     def boot(self) -> None:
         """Boot a node that `prepare` made ready, and start what needs no API server."""
         if not self.alive:
             binds = {self.sandbox.folder / name: path for name, path in DATA_FOLDERS.items()}
-            self.sandbox.boot(binds)
+            self.sandbox.boot(binds | self._tunables())
         self._start_runtime()
+
+    def _tunables(self) -> dict[Path, Path]:
+        """Files that show kubelet what it wants to find, so that it leaves the machine as it is."""
+        folder = self.sandbox.folder / "tunables"
+        folder.mkdir(exist_ok=True)
+        binds = {}
+        for name, value in nodeconfig.KERNEL_TUNABLES.items():
+            file = folder / name.replace("/", ".")
+            file.write_text(f"{value}\n")
+            binds[file] = Path("/proc/sys", name)
+        return binds
+
+    def catch_up(self) -> None:
+        """Bring the images that other nodes were given while this one was down or not yet there."""
+        for number in self.layout.node_numbers():
+            other = Node(self.layout, number)
+            if number != self.number and other.alive:
+                images.copy_missing(other.sandbox, self.sandbox, self.layout.root)
+                return
 
     def join(self) -> None:
         """Start what speaks to the API server: without an answer it would ask ever less often."""

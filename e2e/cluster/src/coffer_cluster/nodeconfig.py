@@ -11,6 +11,15 @@ from coffer_cluster.images import pause_image
 
 CNI_PLUGINS = Path("/usr/lib/cni")
 MIN_FREE_MEMORY = "100Mi"
+#: What kubelet sets in the kernel, for the whole machine, unless it finds it so.
+KERNEL_TUNABLES = {
+    "vm/overcommit_memory": 1,
+    "vm/panic_on_oom": 0,
+    "kernel/panic": 10,
+    "kernel/panic_on_oops": 1,
+    "kernel/keys/root_maxkeys": 1_000_000,
+    "kernel/keys/root_maxbytes": 25_000_000,
+}
 
 
 def memory_total_bytes() -> int:

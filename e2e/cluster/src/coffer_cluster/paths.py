@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 STATE_ROOT = Path("/var/lib/coffer")
+STATE_PREFIX = "cluster-"
 CLUSTER_SOURCES = Path(__file__).resolve().parents[2]
 GO_SOURCES = CLUSTER_SOURCES / "go"
 
@@ -17,9 +18,9 @@ def cache_dir() -> Path:
 
 
 def state_dir(tag: str) -> Path:
-    return STATE_ROOT / f"cluster-{tag}"
+    return STATE_ROOT / f"{STATE_PREFIX}{tag}"
 
 
 def lock_file(tag: str) -> Path:
     # Beside the state, not in it: the state is removed while the lock is held.
-    return STATE_ROOT / f"cluster-{tag}.lock"
+    return STATE_ROOT / f"{STATE_PREFIX}{tag}.lock"

@@ -14,10 +14,9 @@ from coffer_cluster.addresses import DEFAULT_TAG, TAG_PATTERN, plan_for
 from coffer_cluster.command import succeeds
 from coffer_cluster.errors import UnsupportedError
 from coffer_cluster.kubeconfig import server_of
-from coffer_cluster.paths import STATE_ROOT, state_dir
+from coffer_cluster.paths import STATE_PREFIX, STATE_ROOT, state_dir
 
 ENGINE_TIMEOUT_S = 20
-STATE_PREFIX = "cluster-"
 
 
 class Kind(StrEnum):

@@ -31,8 +31,10 @@ func isolate(spec Spec) error {
 		return err
 	}
 	for _, bind := range spec.Binds {
-		if err := os.MkdirAll(bind.Target, 0o755); err != nil {
-			return err
+		if _, err := os.Stat(bind.Target); err != nil {
+			if err := os.MkdirAll(bind.Target, 0o755); err != nil {
+				return err
+			}
 		}
 		if err := mount(bind.Source, bind.Target, "", syscall.MS_BIND); err != nil {
 			return err

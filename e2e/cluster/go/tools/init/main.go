@@ -27,7 +27,7 @@ type Spec struct {
 	CgroupProcs []string `json:"cgroup_procs"`
 	// Keep are paths that must stay readable; mounts that hold none are left behind.
 	Keep []string `json:"keep"`
-	// Binds are made in order, the target's folder as needed.
+	// Binds are made in order; a target that is missing is made as a folder.
 	Binds []Bind `json:"binds"`
 }
 
@@ -60,6 +60,9 @@ func run() error {
 	if err := json.Unmarshal(content, &spec); err != nil {
 		return err
 	}
+	if err := setLimits(); err != nil {
+		return err
+	}
 	for _, procs := range spec.CgroupProcs {
 		if err := os.WriteFile(procs, []byte("0"), 0); err != nil {
 			return err
@@ -76,4 +79,19 @@ func run() error {
 		return err
 	}
 	return newSupervisor().serve(spec.Socket)
+}
+
+// maxOpenFiles is enough for any database; some programs try every number up to the limit.
+const maxOpenFiles = 1 << 20
+
+// setLimits makes what programs and containers inherit independent of the
+// shell that brought the cluster up.
+func setLimits() error {
+	syscall.Umask(0o022)
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
+		return err
+	}
+	files.Cur = min(files.Max, maxOpenFiles)
+	return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &files)
 }
