@@ -21,6 +21,7 @@ from coffer_guest.clients import Credentials
 
 _CONNECT_TIMEOUT_S: Final = 5.0
 _CHUNK: Final = 65536
+_SOCKET: Final = "redis.sock"
 
 
 def run(credentials: Credentials, arguments: Sequence[str], run_path: str = naming.RUN_PATH) -> int:
@@ -34,17 +35,17 @@ def run(credentials: Credentials, arguments: Sequence[str], run_path: str = nami
         tempfile.TemporaryDirectory(prefix="connect-", dir=run_path) as folder,
         socket.socket(socket.AF_UNIX) as door,
     ):
-        path = str(Path(folder, "redis.sock"))
-        door.bind(path)
-        Path(path).chmod(0o600)
+        path = Path(folder, _SOCKET)
+        door.bind(str(path))
+        path.chmod(0o600)
         door.listen()
         threading.Thread(target=_serve, args=(door, credentials), daemon=True).start()
         signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is the client's alone
         for ending in (signal.SIGHUP, signal.SIGTERM):  # the terminal went away: leave nothing
             signal.signal(ending, lambda number, _: sys.exit(128 + number))
-        command = ["redis-cli", "-s", path, *arguments]
+        command = ["redis-cli", "-s", _SOCKET, *arguments]  # relative: it is part of the prompt
         environ = {**os.environ, "REDISCLI_HISTFILE": os.devnull}
-        done = subprocess.run(command, env=environ, check=False)  # noqa: S603 - no shell, no secret
+        done = subprocess.run(command, cwd=folder, env=environ, check=False)  # noqa: S603 - no shell, no secret
         return done.returncode
 
 
