@@ -1,8 +1,12 @@
 """Objects of the command line's tests, as the operator would have them."""
 
+from collections.abc import Callable
 from typing import Any
 
+from click.testing import Result
+
 Object = dict[str, Any]
+Run = Callable[..., Result]  # the fixture `run`: the program with these arguments
 
 INSTANCES = "/apis/coffer.dev/v1alpha1/namespaces/shop/databaseinstances"
 OPERATIONS = "/apis/coffer.dev/v1alpha1/namespaces/shop/operations"

@@ -1,6 +1,6 @@
 """Fixtures of the command line's tests: a fake API server, and the program run against it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,11 @@ import yaml
 from click.testing import CliRunner, Result
 
 from cli_fake_api import FakeApi
+from cli_objects import Run
 from coffer_cli import waiting
 from coffer_cli.main import cli
 
 NAMESPACE = "shop"
-Run = Callable[..., Result]
 
 
 @pytest.fixture

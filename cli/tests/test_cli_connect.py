@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from cli_fake_api import FakeApi, status
-from cli_objects import DATASTORES, INSTANCES, SECRETS, instance, ready_status
-from conftest import Run
+from cli_objects import DATASTORES, INSTANCES, SECRETS, Run, instance, ready_status
 
 PASSWORD = "s3cret'\"\\ \t%"
 

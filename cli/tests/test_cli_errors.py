@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from cli_fake_api import FakeApi, status
-from cli_objects import INSTANCES, instance
+from cli_objects import INSTANCES, Run, instance
 from coffer_cli.errors import Exit, from_answer
-from conftest import Run
 
 CREATE = ("create", "orders", "--datastore", "mariadb", "--flavor", "huge", "--volume", "10Gi")
 WEBHOOK = 'admission webhook "instances.coffer.dev" denied the request: '

@@ -7,14 +7,13 @@ import pytest
 from rich.console import Console
 
 from cli_fake_api import FakeApi
-from cli_objects import INSTANCES, instance, stalled_status
+from cli_objects import INSTANCES, Run, instance, stalled_status
 from coffer_cli import errors, judge, main
 from coffer_cli.commands import completion
 from coffer_cli.judge import View
 from coffer_cli.live import LiveProgress
 from coffer_common.resources.instance import Phase
 from coffer_common.resources.operation import OperationPhase
-from conftest import Run
 
 
 def test_help_lists_every_command_and_exit_code(run: Run) -> None:

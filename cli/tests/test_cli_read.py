@@ -13,10 +13,10 @@ from cli_objects import (
     FLAVORS,
     INSTANCES,
     OPERATIONS,
+    Run,
     building_status,
     instance,
 )
-from conftest import Run
 
 
 @pytest.fixture

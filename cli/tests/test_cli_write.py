@@ -11,6 +11,7 @@ from cli_objects import (
     INSTANCES,
     OPERATIONS,
     PODS,
+    Run,
     building_status,
     condition,
     instance,
@@ -19,7 +20,6 @@ from cli_objects import (
 )
 from coffer_cli.commands import delete as delete_module
 from coffer_common.resources.operation import OperationSpec
-from conftest import Run
 
 CREATE = ("create", "orders", "--datastore", "mariadb", "--flavor", "small", "--volume", "10Gi")
 PATH = f"{INSTANCES}/orders"
