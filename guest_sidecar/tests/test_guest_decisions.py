@@ -272,6 +272,8 @@ async def test_board_wakes_those_who_wait_only_for_changes() -> None:
     board.publish(databases=("a",))
     assert (await board.wait(first.etag, 60.0)).databases == ("a",)
     assert (await board.wait(board.status.etag, 0.0)).databases == ("a",)
+    board.close()
+    assert (await board.wait(board.status.etag, 60.0)).databases == ("a",)
 
 
 # --- the slice ----------------------------------------------------------------------------------

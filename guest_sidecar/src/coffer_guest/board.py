@@ -48,6 +48,12 @@ class Board:
         )
         self.status = status.model_copy(update={"etag": etag_of(status)})
         self._changed = asyncio.Event()
+        self._closed = False
+
+    def close(self) -> None:
+        """The agent ends: nobody is kept waiting any more."""
+        self._closed = True
+        self._changed.set()
 
     def publish(self, **parts: object) -> None:
         """Replace fields of the status."""
@@ -65,7 +71,7 @@ class Board:
         """The status: at once if its etag is not `seen`, else when it changes or time is up."""
         try:
             async with asyncio.timeout(wait_s):
-                while self.status.etag == seen:
+                while self.status.etag == seen and not self._closed:
                     await self._changed.wait()
         except TimeoutError:
             pass

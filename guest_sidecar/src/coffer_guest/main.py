@@ -61,6 +61,7 @@ class Agent:
         ]
         waiting = asyncio.create_task(ended.wait())
         await asyncio.wait([*parts, waiting], return_when=asyncio.FIRST_COMPLETED)
+        self.board.close()
         failures = [part.exception() for part in parts if part.done()]
         for task in (*parts, waiting):
             task.cancel()

@@ -29,7 +29,9 @@ class Server:
 
     def __init__(self, settings: Settings, supervisor: Supervisor, tasks: Tasks) -> None:
         self._settings = settings
-        self._probes = web.AppRunner(Probes(supervisor).application(), access_log=None)
+        self._probes = web.AppRunner(
+            Probes(supervisor).application(), access_log=None, shutdown_timeout=_CLOSE_S
+        )
         self._api = web.AppRunner(
             Api(supervisor, tasks).application(), access_log=None, shutdown_timeout=_CLOSE_S
         )

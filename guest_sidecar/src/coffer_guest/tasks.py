@@ -138,6 +138,7 @@ class Tasks:
         finally:
             if self._child is not None:
                 self._signal(signal.SIGKILL)  # also what it may have left
+                await self._child.wait()
                 self._child = None
         if task.id in self._cancelled:
             self._cancelled.discard(task.id)
@@ -197,13 +198,15 @@ class Tasks:
     async def _finish(self, task_id: str, state: TaskState, message: str) -> None:
         change = {"state": state, "message": message, "finished_at": _now()}
         task = self._tasks[task_id].model_copy(update=change)
-        self._tasks[task_id] = task
         try:
+            # before anybody sees it: a later agent must not call failed what was complete
             await self._record(task)
-            await asyncio.to_thread(self._forget_oldest)
         except OSError as error:
             # the next agent will find it as running, and call it failed: true enough
             _log.warning("the end of task %s cannot be recorded: %s", task_id, error)
+        self._tasks[task_id] = task
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(self._forget_oldest)
         self._publish()
 
     async def _record(self, task: TaskStatus) -> None:
