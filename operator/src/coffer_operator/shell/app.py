@@ -77,6 +77,7 @@ def utc_now() -> datetime:
 
 async def run(options: Options) -> None:
     """Run until a signal. Raises LeaseLostError where another operator took over."""
+    tls.use_small_buffers()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
