@@ -13,6 +13,7 @@ from coffer_operator.kube.api import (
     EVENT,
     INSTANCE,
     OPERATION,
+    POD,
     SECRET,
     SERVICE,
     ForbiddenError,
@@ -222,6 +223,40 @@ async def test_a_slice_is_filled_and_emptied_on_its_very_version(stage: Stage) -
         steps.append(EmptySlice("shop-rw", fact.resource_version))
         await stage.look()
         assert not stage.server.get(ENDPOINT_SLICE, NS, "shop-rw").get("endpoints")
+
+
+async def test_a_slice_is_not_emptied_while_its_pod_is_there(stage: Stage) -> None:
+    """The cache of pods may be behind: the pod itself is asked for."""
+    version = make_slice(stage)
+    stage.server.create(
+        POD,
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "shop-0", "namespace": NS},
+            "spec": {"containers": [{"name": "database", "image": "x"}]},
+        },
+    )
+    found = stage.server.get(POD, NS, "shop-0")
+    uid = found["metadata"]["uid"]
+    stage.server.replace(
+        POD, {**found, "status": {**found["status"], "phase": "Running", "podIP": "10.0.0.9"}}
+    )
+    steps: list[FillSlice | EmptySlice] = [
+        FillSlice("shop-rw", version, "10.0.0.9", "shop-0", uid, "n1", 3306)
+    ]
+
+    def planner(_: World) -> Plan:
+        return Plan(slices=(steps.pop(0),) if steps else ())
+
+    async with stage.running(planner):
+        await stage.look(2)
+        fact = stage.worlds[-1].read_write
+        assert fact is not None
+        steps.append(EmptySlice("shop-rw", fact.resource_version))
+        await stage.look()
+        found = stage.server.get(ENDPOINT_SLICE, NS, "shop-rw")
+        assert found["endpoints"][0]["addresses"] == ["10.0.0.9"]
 
 
 # --- calls

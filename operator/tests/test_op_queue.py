@@ -89,6 +89,16 @@ async def test_failures_back_off_to_a_limit_and_are_forgotten_on_success(
     queue.close()
 
 
+async def test_events_during_a_back_off_do_not_make_it_longer(queue: WorkQueue) -> None:
+    for _ in range(10):
+        assert queue.failed(A1) <= 0.625
+        queue.add(A1)  # an event
+        assert await queue.get() == A1
+        queue.done(A1)
+    assert queue.failures(A1) == 1
+    queue.close()
+
+
 async def test_the_other_side_may_ask_for_more_patience(queue: WorkQueue) -> None:
     assert queue.failed(A1, at_least_s=7.0) == 7.0
     queue.close()

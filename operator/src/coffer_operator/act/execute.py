@@ -5,11 +5,11 @@ plan, and the next one starts from what is there then.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from coffer_common import naming
 from coffer_common.errors import CofferError, Transient
@@ -28,6 +28,7 @@ from coffer_operator.kube.api import (
     EVENT,
     INSTANCE,
     OPERATION,
+    POD,
     ROLE_BINDING,
     SECRET,
     STATEFUL_SET,
@@ -49,6 +50,8 @@ from coffer_operator.plan.model import (
     Plan,
 )
 from coffer_operator.plan.world import World
+
+AT_ONCE: Final = 4  # applies of one plan
 
 
 class Issuer(Protocol):
@@ -91,17 +94,23 @@ class Executor:
         for deletion in plan.deletes:
             step = f"delete {deletion.kind} {deletion.name}"
             await self._step(step, partial(self._delete, key, deletion))
+        first, *later = _batches(plan.apply)
+        steps = [self._apply_step(key, world, wanted) for wanted in first]
         if plan.certificate is not None:
             secret = self._issuer.secret(world)
-            await self._step("certificate", partial(self._apply, key, world, SECRET, secret))
-        for batch in _batches(plan.apply):
-            await _all(self._apply_step(key, world, wanted) for wanted in batch)
+            issue = partial(self._apply, key, world, SECRET, secret)
+            steps.insert(0, self._step("certificate", issue))
+        await _all(steps)
+        for batch in later:
+            await _all([self._apply_step(key, world, wanted) for wanted in batch])
         for note in plan.annotate:
             await self._step(
                 f"annotate {note.kind} {note.name}", partial(self._annotate, key, note)
             )
         for change in plan.slices:
-            await self._step(f"endpoints {change.name}", partial(self._write_slice, key, change))
+            await self._step(
+                f"endpoints {change.name}", partial(self._write_slice, key, world, change)
+            )
         for call in plan.calls:
             await self._step(call_name(call), partial(self._caller.carry_out, key, world.pod, call))
 
@@ -213,7 +222,9 @@ class Executor:
         live = await self._api.patch(kind, key.namespace, note.name, {"metadata": metadata})
         self._journal.wrote(key, kind, live)
 
-    async def _write_slice(self, key: Key, change: EmptySlice | FillSlice) -> None:
+    async def _write_slice(self, key: Key, world: World, change: EmptySlice | FillSlice) -> None:
+        if isinstance(change, EmptySlice):
+            await self._confirm_stale(key, world)
         patch: dict[str, Any] = {
             "metadata": {"resourceVersion": change.resource_version},
             "endpoints": [],
@@ -223,6 +234,24 @@ class Executor:
             patch["ports"] = [{"port": change.port, "protocol": "TCP"}]
         live = await self._api.patch(ENDPOINT_SLICE, key.namespace, change.name, patch)
         self._journal.wrote(key, ENDPOINT_SLICE, live)
+
+    async def _confirm_stale(self, key: Key, world: World) -> None:
+        """Ask for the pod itself: the cache of pods may be behind that of slices.
+
+        Taking a pod that serves out of its slice is an outage. Raises Transient if it is there.
+        """
+        fact = world.read_write
+        if fact is None:
+            return
+        try:
+            pod = await self._api.get(POD, key.namespace, naming.pod(key.name))
+        except NotFoundError:
+            return
+        status = pod.get("status") or {}
+        ended = status.get("phase") in ("Succeeded", "Failed")
+        same = fact.target_pod_uid in (None, pod["metadata"]["uid"])
+        if same and not ended and status.get("podIP") in fact.addresses:
+            raise Transient(f"the pod {naming.pod(key.name)} has that address; the cache is behind")
 
     # --- reports ---------------------------------------------------------------------------------
     async def _write_status(self, key: Key, world: World, wanted: Mapping[str, Any]) -> None:
@@ -309,8 +338,17 @@ def _endpoint(key: Key, change: FillSlice) -> Object:
     }
 
 
-async def _all(steps: Any) -> None:
-    """At the same time; raises the first error, in the order of the steps, after all have ended."""
-    for outcome in await asyncio.gather(*steps, return_exceptions=True):
+async def _all(steps: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """A few at the same time; raises the first error, in the order of the steps, after all ended.
+
+    More at once would cost more than they gain: each opens a connection with TLS of its own.
+    """
+    turns = asyncio.Semaphore(AT_ONCE)
+
+    async def take_turn(step: Coroutine[Any, Any, None]) -> None:
+        async with turns:
+            await step
+
+    for outcome in await asyncio.gather(*map(take_turn, steps), return_exceptions=True):
         if isinstance(outcome, BaseException):
             raise outcome

@@ -14,6 +14,7 @@ from coffer_operator.kube.api import Key
 
 FIRST_BACKOFF_S: Final = 0.5
 MAX_BACKOFF_S: Final = 300.0
+_EARLY_S: Final = 0.01  # how much before its time a timer may fire
 
 
 class WorkQueue:
@@ -26,6 +27,7 @@ class WorkQueue:
         self._dirty: set[Key] = set()
         self._later: dict[Key, asyncio.TimerHandle] = {}
         self._failures: dict[Key, int] = {}
+        self._retry_at: dict[Key, float] = {}  # when the back-off of the last failure ends
         self._waiting: asyncio.Event = asyncio.Event()
 
     def __len__(self) -> int:
@@ -80,21 +82,31 @@ class WorkQueue:
             self.add(key)
 
     def failed(self, key: Key, at_least_s: float = 0.0) -> float:
-        """Work on the key failed: it comes again after an exponential back-off; the seconds."""
-        count = self._failures[key] = self._failures.get(key, 0) + 1
+        """Work on the key failed: it comes again after an exponential back-off; the seconds.
+
+        A run that an event brought about before its time does not make the back-off longer: ten
+        events within a second would make it minutes.
+        """
+        now = self._now()
+        count = self._failures.get(key, 0)
+        if now >= self._retry_at.get(key, now) - _EARLY_S:
+            count = self._failures[key] = count + 1
         backoff_s = min(FIRST_BACKOFF_S * 2.0 ** min(count - 1, 20), MAX_BACKOFF_S)
         wait_s = max(backoff_s * self._rng.uniform(0.75, 1.25), at_least_s)
+        self._retry_at[key] = now + wait_s
         self.add(key, wait_s)
         return wait_s
 
     def succeeded(self, key: Key) -> None:
         """Work on the key went well: its next failure is its first."""
         self._failures.pop(key, None)
+        self._retry_at.pop(key, None)
 
     def forget(self, key: Key) -> None:
         """The key will not come again unless it is added."""
         self._cancel(key)
         self._failures.pop(key, None)
+        self._retry_at.pop(key, None)
 
     def close(self) -> None:
         """Cancel what is planned for later."""
