@@ -43,7 +43,7 @@ def target(cluster: Cluster) -> Target:
 def installed(cluster: Cluster, target: Target) -> Installed:
     """Coffer, from this tree's images and chart, with the chart's own ServiceAccount."""
     wanted = Wanted(Kind.EMBEDDED, TAG, str(cluster.kubeconfig))
-    return install(target, wanted, cluster, Steps())
+    return install(target, wanted, Steps())
 
 
 @pytest.fixture(scope="session")

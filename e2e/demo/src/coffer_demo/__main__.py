@@ -22,8 +22,8 @@ def cli() -> None:
 def install_command() -> None:
     """Bring the images to the cluster and install the chart."""
     steps, wanted = Steps(), wanted_cluster()
-    target, cluster = reach(wanted, steps)
-    install(target, wanted, cluster, steps)
+    target, _ = reach(wanted, steps)
+    install(target, wanted, steps)
     steps.summary()
 
 
@@ -39,8 +39,8 @@ def uninstall_command() -> None:
 def demo_command() -> None:
     """From a bare machine to a connected client."""
     steps, wanted = Steps(), wanted_cluster()
-    target, cluster = reach(wanted, steps)
-    run_demo(target, install(target, wanted, cluster, steps), steps)
+    target, _ = reach(wanted, steps)
+    run_demo(target, install(target, wanted, steps), steps)
     steps.summary()
     steps.say("")
     steps.say(

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from coffer_images.api import BuiltImage, build, push
-
 from coffer_cluster import binaries
 from coffer_cluster.cluster import Cluster
 from coffer_cluster.command import run
@@ -16,6 +14,7 @@ from coffer_cluster.target import Kind, decide
 from coffer_cluster.target import Target as Wanted
 from coffer_demo.progress import Steps
 from coffer_demo.target import NAMESPACE, RELEASE, ROOT, Target
+from coffer_images.images import build, deliver
 
 IMAGE_TARGETS = ("operator", "guest-mariadb", "guest-redis")
 INSTALL_TIMEOUT_S = 180
@@ -42,18 +41,12 @@ def reach(wanted: Wanted, steps: Steps, nodes: int = 1) -> tuple[Target, Cluster
     return Target(kubectl, helm, Path(wanted.kubeconfig or "")), None
 
 
-def install(
-    target: Target,
-    wanted: Wanted,
-    cluster: Cluster | None,
-    steps: Steps,
-    values: Sequence[str] = (),
-) -> Installed:
+def install(target: Target, wanted: Wanted, steps: Steps, values: Sequence[str] = ()) -> Installed:
     """Build the images, bring them to the nodes, install or upgrade the chart, wait for it."""
     with steps.step("images built"):
         built = build(IMAGE_TARGETS)
     with steps.step("images on the nodes"):
-        names = {image.target: _deliver(image, wanted, cluster) for image in built}
+        names = deliver(built, wanted)
     with steps.step(f"chart installed in {NAMESPACE}"):
         target.chart(
             "upgrade",
@@ -97,15 +90,6 @@ def uninstall(target: Target, steps: Steps) -> None:
 def wanted_cluster() -> Wanted:
     """From the environment: CLUSTER, KUBECONFIG, IMAGES, TAG."""
     return decide(os.environ)
-
-
-def _deliver(image: BuiltImage, wanted: Wanted, cluster: Cluster | None) -> str:
-    if cluster is not None:
-        return cluster.load_image(image.archive, image.name)
-    if wanted.kind is Kind.KIND:
-        run(["kind", "load", "docker-image", image.name, f"--name={wanted.kind_name}"])
-        return image.name
-    return push(image, wanted.registry or "")
 
 
 def _kind_up(wanted: Wanted, steps: Steps) -> Path:
