@@ -152,7 +152,7 @@ async def test_only_the_very_object_is_deleted(stage: Stage) -> None:
         assert stage.server.get(SERVICE, NS, "shop")["metadata"]["uid"] == uid
 
 
-async def test_certificates_come_first_and_are_known_at_once(stage: Stage) -> None:
+async def test_a_certificate_is_made_without_a_question_and_known_at_once(stage: Stage) -> None:
     def planner(world: World) -> Plan:
         return Plan(certificate=None if world.certificate else IssueCertificate("shop"))
 
@@ -161,7 +161,19 @@ async def test_certificates_come_first_and_are_known_at_once(stage: Stage) -> No
         assert stage.server.get(SECRET, NS, "shop-agent-tls")["type"] == "kubernetes.io/tls"
         await stage.look()
         assert stage.worlds[-1].certificate is not None
-        assert stage.requests == ["get Secret shop-agent-tls", "apply Secret shop-agent-tls"]
+        assert stage.requests == ["apply Secret shop-agent-tls"]
+
+
+async def test_a_certificate_that_is_there_is_not_made_again(stage: Stage) -> None:
+    """The operator died before it could tell of anything."""
+
+    def planner(world: World) -> Plan:
+        return Plan(certificate=None if world.certificate else IssueCertificate("shop"))
+
+    async with stage.running(planner):
+        before = stage.server.get(SECRET, NS, "shop-agent-tls")["data"]
+    async with stage.running(planner):
+        assert stage.server.get(SECRET, NS, "shop-agent-tls")["data"] == before
 
 
 async def test_nothing_is_written_for_an_instance_that_is_gone_unseen(stage: Stage) -> None:

@@ -82,6 +82,8 @@ class Observer:
         if instance is None:
             return None
         memory = self._cache.memory_of(key, instance.metadata.uid)
+        if instance.status.phase is None and not any(self._children(key)):
+            self._looked_at_certificate(memory)  # new: there is none, or making one will tell
         if not memory.certificate_known or self._may_be_gone(key, memory):
             await self._look_at_certificate(key, memory)
         return self._assemble(key, memory, instance, self._agents.fact(key))
@@ -120,25 +122,30 @@ class Observer:
         """The Secret with the agent's certificate, as it was read or written."""
         data = obj.get("data") or {}
         memory = self._cache.memory(key)
-        memory.certificate_known = True
+        self._looked_at_certificate(memory)
         memory.certificate_secret = project.child(SECRET.kind, obj)[0]
         memory.certificate = self._certificates.read(
             base64.b64decode(data.get("tls.crt", "")), base64.b64decode(data.get("ca.crt", ""))
         )
 
-    async def _look_at_certificate(self, key: Key, memory: Memory) -> None:
+    @staticmethod
+    def _looked_at_certificate(memory: Memory) -> None:
+        memory.certificate_known = True
         memory.certificate_read_at = asyncio.get_running_loop().time()
+
+    async def _look_at_certificate(self, key: Key, memory: Memory) -> None:
         try:
             found = await self._api.get(SECRET, key.namespace, naming.agent_tls(key.name))
         except NotFoundError:
-            memory.certificate_known, memory.certificate = True, None
-            memory.certificate_secret = None
+            self._looked_at_certificate(memory)
+            memory.certificate = memory.certificate_secret = None
             return
         if project.is_ours(found, key):
             self.wrote_secret(key, found)
         else:
             self._cache.found_foreign(key, SECRET.kind, found)
-            memory.certificate_known, memory.certificate = True, None
+            self._looked_at_certificate(memory)
+            memory.certificate = None
 
     def _assemble(
         self, key: Key, memory: Memory, instance: DatabaseInstance, agent: AgentFact | None
