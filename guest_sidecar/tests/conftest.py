@@ -5,12 +5,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from guest_harness import Pod, as_user, give_away
+from guest_harness import MakePod, Pod, as_user, give_away
 
 # pytest-asyncio asks for the current event loop before each test; where none was ever set, asyncio
 # makes one that nobody closes, and warnings are errors here.
@@ -20,7 +20,6 @@ PACKAGES = {
     "mariadbd": ("mariadb-server-core", "mariadb-client-core"),
     "redis-server": ("redis-server",),
 }
-MakePod = Callable[..., Pod]
 
 
 def install(program: str) -> None:

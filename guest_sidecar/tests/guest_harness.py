@@ -330,3 +330,6 @@ def stopped(pid: int) -> Iterator[None]:
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
+
+
+MakePod = Callable[..., Pod]  # what the fixtures mariadb_pod and redis_pod give

@@ -10,8 +10,7 @@ import pytest
 
 from coffer_common.wire import DataState, EngineState, GuestStatus
 from coffer_guest.layout import STEPS
-from conftest import MakePod
-from guest_harness import Pod, stopped, until
+from guest_harness import MakePod, Pod, stopped, until
 
 pytestmark = pytest.mark.guest
 

@@ -17,9 +17,8 @@ from coffer_common import naming
 from coffer_guest.endpoints import SliceWriter
 from coffer_guest.settings import Pod as PodFacts
 from coffer_guest.slices import Wanted
-from conftest import MakePod
 from guest_certificates import Authority
-from guest_harness import DEADLINE_S, Pod, free_port, give_away
+from guest_harness import DEADLINE_S, MakePod, Pod, free_port, give_away
 from guest_harness import until as wait_until
 
 pytestmark = pytest.mark.guest
