@@ -66,7 +66,7 @@ RUN cd /src && touch README.md \
     && /opt/build/bin/python -m hatchling build -t wheel -d /dist \
     && /opt/build/bin/pip --python /opt/coffer/bin/python install --no-compile \
         --no-deps --no-index --no-warn-script-location --root /out /dist/*.whl \
-    && cd /out/opt/coffer/bin && rm coffer-guest coffer-launcher kubectl-coffer \
+    && cd /out/opt/coffer/bin && rm coffer-guest coffer-launcher kubectl-coffer kubectl_complete-coffer \
     && $COMPILE /out && find /out -exec touch -hd @0 {} +
 
 FROM tools AS code-guest
@@ -79,7 +79,7 @@ RUN cd /src && touch README.md && mkdir crds \
     && /opt/build/bin/python -m hatchling build -t wheel -d /dist \
     && /opt/build/bin/pip --python /opt/coffer/bin/python install --no-compile \
         --no-deps --no-index --no-warn-script-location --root /out /dist/*.whl \
-    && cd /out/opt/coffer/bin && rm coffer-operator kubectl-coffer \
+    && cd /out/opt/coffer/bin && rm coffer-operator kubectl-coffer kubectl_complete-coffer \
     && $COMPILE /out && find /out -exec touch -hd @0 {} +
 
 # --- operator ------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ $(STAMP):
 .PHONY: lock
 lock: setup ## resolve requirements/*.txt anew from pyproject.toml
 	@.venv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --python-version 3.11 --extra dev pyproject.toml -o requirements/dev.txt
+	@sed -n 's/^requires = \["\(.*\)"\]/\1/p' pyproject.toml | .venv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --python-version 3.11 -c requirements/dev.txt - -o requirements/build.txt
 	@for x in operator guest cli; do .venv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --python-version 3.11 --extra $$x -c requirements/dev.txt pyproject.toml -o requirements/$$x.txt; done
 
 .PHONY: generate
