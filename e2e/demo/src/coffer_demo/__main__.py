@@ -48,7 +48,7 @@ def demo_command() -> None:
     )
     steps.say("kubectl get coffer            # all of Coffer's objects")
     steps.say("kubectl coffer list           # the same as a plugin sees it")
-    steps.say("kubectl coffer connect mariadb")
+    steps.say("kubectl coffer connect orders")
     steps.say("make uninstall                # or make cluster-down, for all of it")
 
 

@@ -9,7 +9,8 @@ TIMEOUT_S = 60
 
 
 def _from_secret(secret: str, variable: str, key: str) -> Object:
-    return {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+    source = {"name": secret, "key": key, "optional": key == "database"}  # Redis has none
+    return {"name": variable, "valueFrom": {"secretKeyRef": source}}
 
 
 def pod(name: str, image: str, secret: str, script: str) -> Object:
