@@ -150,7 +150,7 @@ async def test_becoming_unreachable_and_reachable_again_is_told_once_each(
     agents.follow(KEY, POD)
     await asyncio.sleep(1)
     agent.becomes(AgentUnreachableError("cut"))
-    await asyncio.sleep(3)
+    await asyncio.sleep(4)
     assert woken == [KEY, KEY]
     fact = agents.fact(KEY)
     assert fact is not None
@@ -162,6 +162,19 @@ async def test_becoming_unreachable_and_reachable_again_is_told_once_each(
     assert again is not None
     assert again == replace(fact, error=None, age_s=again.age_s)
     assert again.age_s <= 1
+
+
+async def test_one_attempt_that_fails_is_nothing_to_tell(
+    agent: Agent, agents: Agents, woken: list[Key]
+) -> None:
+    agent.becomes(status("1"))
+    agents.follow(KEY, POD)
+    await asyncio.sleep(1)
+    agent.becomes(AgentUnreachableError("reset"))
+    await asyncio.sleep(1)
+    agent.becomes(status("1"))
+    await asyncio.sleep(5)
+    assert woken == [KEY]
 
 
 async def test_after_an_interruption_an_etag_of_before_is_not_believed(

@@ -5,7 +5,7 @@ plan, and the next one starts from what is there then.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -95,14 +95,14 @@ class Executor:
             step = f"delete {deletion.kind} {deletion.name}"
             await self._step(step, partial(self._delete, key, deletion))
         first, *later = _batches(plan.apply)
-        steps = [self._apply_step(key, world, wanted) for wanted in first]
+        steps = [partial(self._apply_step, key, world, wanted) for wanted in first]
         if plan.certificate is not None:
             secret = self._issuer.secret(world)
             issue = partial(self._apply, key, world, SECRET, secret)
-            steps.insert(0, self._step("certificate", issue))
+            steps.insert(0, partial(self._step, "certificate", issue))
         await _all(steps)
         for batch in later:
-            await _all([self._apply_step(key, world, wanted) for wanted in batch])
+            await _all([partial(self._apply_step, key, world, wanted) for wanted in batch])
         for note in plan.annotate:
             await self._step(
                 f"annotate {note.kind} {note.name}", partial(self._annotate, key, note)
@@ -338,16 +338,16 @@ def _endpoint(key: Key, change: FillSlice) -> Object:
     }
 
 
-async def _all(steps: Sequence[Coroutine[Any, Any, None]]) -> None:
+async def _all(steps: Sequence[Callable[[], Awaitable[None]]]) -> None:
     """A few at the same time; raises the first error, in the order of the steps, after all ended.
 
     More at once would cost more than they gain: each opens a connection with TLS of its own.
     """
     turns = asyncio.Semaphore(AT_ONCE)
 
-    async def take_turn(step: Coroutine[Any, Any, None]) -> None:
+    async def take_turn(step: Callable[[], Awaitable[None]]) -> None:
         async with turns:
-            await step
+            await step()
 
     for outcome in await asyncio.gather(*map(take_turn, steps), return_exceptions=True):
         if isinstance(outcome, BaseException):

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 WAIT_S: Final = 30.0  # of one long poll
 MIN_WAIT_S: Final = 1.0  # between two answers that are the same
+GRACE_S: Final = 3.0  # of failing attempts before an agent that has answered counts as away
 # How long an agent has been tried in vain, and how long to wait then. A new pod's agent is up
 # within a second or two, and every step of waiting is added to the time from apply to Ready.
 _BACKOFF: Final = ((5.0, 0.05), (30.0, 0.5), (120.0, 5.0), (600.0, 15.0))
@@ -119,19 +120,22 @@ class Agents:
         loop = asyncio.get_running_loop()
         at = AgentAddress(agent.ip, naming.agent_host(key.name, key.namespace))
         answered_at = loop.time()
+        failing_since: float | None = None
         seen: str | None = None  # an etag is only good for the agent process that gave it
         while True:
             asked_at = loop.time()
             try:
                 status = await self._client.status(at, seen=seen, wait_s=WAIT_S)
             except CofferError as error:
-                self._failed(key, agent, str(error))
+                failing_since = loop.time() if failing_since is None else failing_since
+                if agent.status is None or loop.time() - failing_since >= GRACE_S:
+                    self._failed(key, agent, str(error))
                 seen = None
                 asked = error.retry_after_s if isinstance(error, Transient) else None
                 pause_s = asked or backoff_s(loop.time() - answered_at)
                 await asyncio.sleep(pause_s * self._rng.uniform(0.75, 1.25))
                 continue
-            answered_at = loop.time()
+            answered_at, failing_since = loop.time(), None
             unchanged = status is None or status.etag == seen
             seen = self._answered(key, agent, status)
             if unchanged and answered_at - asked_at < MIN_WAIT_S:
