@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from coffer_cluster.api import Api
 from coffer_cluster.cluster import Cluster
 from coffer_cluster.target import Kind
 from coffer_cluster.target import Target as Wanted
@@ -47,8 +48,8 @@ def installed(cluster: Cluster, target: Target) -> Installed:
 
 
 @pytest.fixture(scope="session")
-def kube(target: Target, installed: Installed) -> Kube:
-    return Kube(target.kubectl, target.kubeconfig)
+def kube(cluster: Cluster, target: Target, installed: Installed) -> Kube:
+    return Kube(target.kubectl, target.kubeconfig, Api.direct(cluster.layout))
 
 
 @pytest.fixture
@@ -92,7 +93,7 @@ def patch_webhook(kube: Kube, patch: str) -> None:
 def strict_webhook(kube: Kube) -> Iterator[None]:
     """failurePolicy Fail, so that a refusal cannot be missed, and an answer cannot be skipped."""
     set_policy = '[{{"op":"replace","path":"/webhooks/{}/failurePolicy","value":"{}"}}]'
-    count = len(kube.get(*WEBHOOK, "default")["webhooks"])  # type: ignore[index] # it is installed
+    count = len(kube.get("webhook", WEBHOOK[1], "")["webhooks"])  # type: ignore[index] # it is installed
     for i in range(count):
         patch_webhook(kube, set_policy.format(i, "Fail"))
     try:
@@ -105,7 +106,7 @@ def strict_webhook(kube: Kube) -> Iterator[None]:
 @pytest.fixture
 def no_webhook(kube: Kube) -> Iterator[None]:
     """A webhook that is asked about no namespace: the condition has to say it all."""
-    found = kube.get(*WEBHOOK, "default")
+    found = kube.get("webhook", WEBHOOK[1], "")
     assert found is not None
     nowhere = '{"matchLabels":{"coffer.dev/nowhere":"true"}}'
     paths = [f"/webhooks/{i}/namespaceSelector" for i in range(len(found["webhooks"]))]

@@ -4,19 +4,42 @@ Owns no cluster and makes no decision; every wait has a deadline and says what i
 """
 
 import base64
-import json
 import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import pymysql
 import yaml
 
+from coffer_cluster.api import Api, ApiError
+
 Object = dict[str, Any]
 T = TypeVar("T")
+NOT_FOUND = 404
+_CORE = "/api/v1/{}/"
+_OURS = "/apis/coffer.dev/v1alpha1/{}/"
+PATHS = {
+    "databaseinstance": _OURS + "databaseinstances",
+    "operation": _OURS + "operations",
+    "namespace": "/api/v1/namespaces",
+    "pod": _CORE + "pods",
+    "service": _CORE + "services",
+    "configmap": _CORE + "configmaps",
+    "secret": _CORE + "secrets",
+    "pvc": _CORE + "persistentvolumeclaims",
+    "serviceaccount": _CORE + "serviceaccounts",
+    "event": _CORE + "events",
+    "statefulset": "/apis/apps/v1/{}/statefulsets",
+    "endpointslice": "/apis/discovery.k8s.io/v1/{}/endpointslices",
+    "networkpolicy": "/apis/networking.k8s.io/v1/{}/networkpolicies",
+    "role": "/apis/rbac.authorization.k8s.io/v1/{}/roles",
+    "rolebinding": "/apis/rbac.authorization.k8s.io/v1/{}/rolebindings",
+    "webhook": "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
+}
 _POLL_S = 0.1
 
 
@@ -26,10 +49,11 @@ class KubectlError(AssertionError):
 
 @dataclass(frozen=True)
 class Kube:
-    """One cluster, through kubectl."""
+    """One cluster: kubectl for what people do, its API for what tests ask again and again."""
 
     kubectl: Path
     kubeconfig: Path
+    api: Api
 
     def run(self, *args: str, stdin: str | None = None, timeout_s: float = 60) -> str:
         """Output of `kubectl args`; KubectlError with its message where it fails."""
@@ -53,20 +77,24 @@ class Kube:
     def get(self, kind: str, name: str, namespace: str) -> Object | None:
         """The object, or None where there is none."""
         try:
-            text = self.run("get", kind, name, "-n", namespace, "-o", "json")
-        except KubectlError as error:
-            if "NotFound" in str(error):
+            found: Object = self.api.get(f"{collection(kind, namespace)}/{name}")
+        except ApiError as error:
+            if error.status == NOT_FOUND:
                 return None
             raise
-        found: Object = json.loads(text)
         return found
 
     def items(self, kind: str, namespace: str, selector: str = "") -> list[Object]:
-        args = ["get", kind, "-n", namespace, "-o", "json"]
-        if selector:
-            args += ["-l", selector]
-        found: list[Object] = json.loads(self.run(*args))["items"]
-        return found
+        """All objects of a kind in a namespace."""
+        listed = self.api.get(f"{collection(kind, namespace)}?labelSelector={quote(selector)}")
+        kind_name = str(listed["kind"]).removesuffix("List")
+        return [{**item, "kind": kind_name} for item in listed["items"]]
+
+
+def collection(kind: str, namespace: str) -> str:
+    """The API's path of a kind's objects."""
+    path = PATHS[kind]
+    return path.format(f"namespaces/{namespace}")
 
 
 def wait_until(what: str, check: Callable[[], T | None], timeout_s: float = 60) -> T:
@@ -76,7 +104,7 @@ def wait_until(what: str, check: Callable[[], T | None], timeout_s: float = 60) 
     while time.monotonic() < deadline:
         try:
             answer = check()
-        except (KubectlError, pymysql.MySQLError, OSError) as error:
+        except (KubectlError, ApiError, pymysql.MySQLError, OSError) as error:
             last = error
         else:
             if answer:
@@ -138,7 +166,7 @@ class Space:
 
     def events(self, name: str) -> list[str]:
         """Reasons of the Events about an object."""
-        found = self.kube.items("events", self.name)
+        found = self.kube.items("event", self.name)
         return [e["reason"] for e in found if e["involvedObject"]["name"] == name]
 
     def secret(self, name: str) -> dict[str, str]:

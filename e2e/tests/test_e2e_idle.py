@@ -4,26 +4,12 @@ import time
 
 import pytest
 
-from e2e_kube import Object, Space, wait_until
+from e2e_kube import PATHS, Object, Space, wait_until
 from e2e_manifests import instance
 
 pytestmark = pytest.mark.e2e
 QUIET_S = 30
-KINDS = (
-    "databaseinstances",
-    "pods",
-    "services",
-    "endpointslices",
-    "configmaps",
-    "secrets",
-    "statefulsets",
-    "persistentvolumeclaims",
-    "networkpolicies",
-    "roles",
-    "rolebindings",
-    "serviceaccounts",
-    "events",
-)
+KINDS = [kind for kind in PATHS if kind not in ("namespace", "webhook")]
 
 
 def versions(space: Space) -> dict[tuple[str, str], str]:
@@ -66,7 +52,7 @@ def test_hand_edited_child_is_repaired(space: Space) -> None:
         assert service is not None
         labels = service["metadata"]["labels"]
         return labels.get("coffer.dev/instance") == "db" and bool(
-            space.kube.items("networkpolicies", space.name)
+            space.kube.items("networkpolicy", space.name)
         )
 
     wait_until("label and NetworkPolicy are back", repaired)

@@ -17,7 +17,7 @@ OPERATOR_NAMESPACE = "coffer-system"
 
 
 def operator_pod(space: Space) -> Object:
-    pods = space.kube.items("pods", OPERATOR_NAMESPACE, "app.kubernetes.io/component=operator")
+    pods = space.kube.items("pod", OPERATOR_NAMESPACE, "app.kubernetes.io/component=operator")
     running = [p for p in pods if "deletionTimestamp" not in p["metadata"]]
     assert len(running) == 1, [p["metadata"]["name"] for p in running]
     return running[0]
@@ -86,7 +86,7 @@ def test_operator_killed_during_a_deletion(space: Space) -> None:
     space.kube.run("delete", "dbi", "db", "-n", space.name, "--wait=false")
     kill_operator(space)
     wait_until("the volume is gone", lambda: space.get("pvc", "db-data") is None)
-    assert space.kube.items("statefulsets", space.name) == []
+    assert space.kube.items("statefulset", space.name) == []
 
 
 def test_agent_killed_costs_no_connection(space: Space) -> None:

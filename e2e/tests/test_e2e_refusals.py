@@ -54,7 +54,7 @@ def test_condition_says_it_without_the_webhook(space: Space, no_webhook: None, w
     )
     assert words.replace("\\", "") in stalled["message"]
     assert "\n" not in stalled["message"]
-    for kind in ("pods", "statefulsets", "pvc"):
+    for kind in ("pod", "statefulset", "pvc"):
         assert space.kube.items(kind, space.name) == [], kind
 
 
@@ -73,7 +73,7 @@ def test_service_of_somebody_else_is_not_taken_over(space: Space) -> None:
     space.apply(instance("db"))
     message = space.wait_stalled("db", "NameTaken")
     assert "db-rw" in message
-    assert space.kube.items("pods", space.name) == []
+    assert space.kube.items("pod", space.name) == []
     found = space.get("service", "db-rw")
     assert found is not None
     assert found["spec"]["selector"] == {"a": "b"}
