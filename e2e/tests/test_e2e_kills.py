@@ -23,6 +23,21 @@ def operator_pod(space: Space) -> Object:
     return running[0]
 
 
+@pytest.fixture
+def fresh_operator(space: Space) -> Iterator[None]:
+    """A new operator pod afterwards: kubelet delays the second restart of a container."""
+    yield
+    old = operator_pod(space)["metadata"]["name"]
+    space.kube.run("delete", "pod", old, "-n", OPERATOR_NAMESPACE, "--wait=false")
+
+    def replaced() -> bool:
+        pod = operator_pod(space)
+        conditions = {c["type"]: c["status"] for c in pod["status"].get("conditions", [])}
+        return bool(pod["metadata"]["name"] != old and conditions.get("Ready") == "True")
+
+    wait_until("another operator", replaced)
+
+
 def kill_operator(space: Space) -> None:
     main_process(operator_pod(space), "operator").send(signal.SIGKILL)
 
@@ -44,6 +59,7 @@ def frozen(process_pod: Object, container: str) -> Iterator[None]:
             process.send(signal.SIGCONT)
 
 
+@pytest.mark.usefixtures("fresh_operator")
 @pytest.mark.parametrize("moment", ["object", "stateful set", "pod", "running"])
 def test_operator_killed_during_creation(space: Space, moment: str) -> None:
     space.apply(instance("db"))
@@ -62,6 +78,7 @@ def test_operator_killed_during_creation(space: Space, moment: str) -> None:
         assert query(connection, "SELECT 1") == [(1,)]
 
 
+@pytest.mark.usefixtures("fresh_operator")
 def test_operator_killed_during_a_restart(space: Space) -> None:
     space.apply(instance("db"))
     space.wait_ready("db")
@@ -80,6 +97,7 @@ def test_operator_killed_during_a_restart(space: Space) -> None:
     assert engine(pod(space)) == once
 
 
+@pytest.mark.usefixtures("fresh_operator")
 def test_operator_killed_during_a_deletion(space: Space) -> None:
     space.apply(instance("db", deletionPolicy="Delete"))
     space.wait_ready("db")

@@ -1,0 +1,53 @@
+"""Redis by the same interface: users, data through a deleted pod, a killed engine."""
+
+import signal
+
+import pytest
+
+from e2e_kube import Space, wait_until
+from e2e_manifests import instance
+from e2e_processes import engine
+
+pytestmark = pytest.mark.e2e
+
+
+def redis(space: Space, *command: str) -> str:
+    """Output of redis-cli in the pod, through the Service, as the user of the binding Secret."""
+    binding = space.secret("cache-app")
+    script = (
+        'read -r password; REDISCLI_AUTH="$password" exec redis-cli -h "$0" -p "$1" --user "$2"'
+        ' "${@:3}"'
+    )
+    argv = ["bash", "-c", script, space.service_ip("cache-rw"), binding["port"]]
+    argv += [binding["username"], *command]
+    return space.kube.run(
+        *("exec", "-i", "-n", space.name, "cache-0", "-c", "database", "--"),
+        *argv,
+        stdin=binding["password"] + "\n",
+    ).strip()
+
+
+def test_redis_serves_its_user_and_keeps_its_data(space: Space) -> None:
+    space.apply(instance("cache", "redis"))
+    ready = space.wait_ready("cache")
+    assert ready["status"]["endpoints"]["port"] == 6379
+    assert redis(space, "SET", "k", "kept") == "OK"
+    assert "NOPERM" in redis(space, "CONFIG", "GET", "dir")
+    uid = space.pod_uid("cache")
+    space.kube.run("delete", "pod", "cache-0", "-n", space.name, "--wait=false")
+    space.wait_new_pod("cache", uid)
+    space.wait_ready("cache")
+    wait_until("the value after the pod was deleted", lambda: redis(space, "GET", "k") == "kept")
+
+
+def test_killed_redis_is_restarted_with_its_data(space: Space) -> None:
+    space.apply(instance("cache", "redis"))
+    space.wait_ready("cache")
+    assert redis(space, "SET", "k", "kept") == "OK"
+    pod = space.get("pod", "cache-0")
+    assert pod is not None
+    old = engine(pod, "redis-server")
+    # a killed process loses nothing that it wrote: the kernel has it
+    old.send(signal.SIGKILL)
+    wait_until("another engine", lambda: engine(pod, "redis-server").pid != old.pid)
+    wait_until("the value after the engine was killed", lambda: redis(space, "GET", "k") == "kept")
