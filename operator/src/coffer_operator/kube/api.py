@@ -175,8 +175,8 @@ class KubeApi(Protocol):
 
         A `metadata.resourceVersion` in `obj` is a precondition for an object that exists
         (ConflictError) and means nothing for one that does not: with ABSENT, which no object
-        ever has, the apply creates or fails. So is a `metadata.uid`, which also fails where
-        there is no object.
+        ever has, the apply creates or fails. A `metadata.uid` that is not the
+        object's is refused as well (ConflictError or InvalidError).
         """
         ...
 

@@ -11,6 +11,7 @@ import os
 import random
 import signal
 import socket
+import ssl
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -76,23 +77,67 @@ def utc_now() -> datetime:
 
 
 async def run(options: Options) -> None:
-    """Run until a signal. Raises LeaseLostError where another operator took over."""
+    """Run until a signal. Raises LeaseLostError (in a group) where another operator took over."""
     tls.use_small_buffers()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with AsyncExitStack() as resources:
-        process = await _Process.start(options, stop, resources)
-        main = asyncio.create_task(process.work(), name="work")
-        stopped = asyncio.create_task(stop.wait(), name="stop")
-        resources.push_async_callback(_end, main, stopped)
+    main = asyncio.create_task(_main(options, stop), name="main")
+    stopped = asyncio.create_task(stop.wait(), name="stop")
+    try:
         await asyncio.wait((main, stopped), return_when=asyncio.FIRST_COMPLETED)
         if main.done():
             main.result()
+    finally:
+        await _end(main, stopped)
+
+
+async def _main(options: Options, stop: asyncio.Event) -> None:
+    """The servers that need nothing, then what needs the API server, then the work."""
+    metrics, health = Metrics(), _Health()
+    async with AsyncExitStack() as resources:
+        await _listen(health.application(), options.probe_port, resources)
+        await _listen(_scrapes(metrics), options.metrics_port, resources)
+        api = await connect(random.Random(), told=metrics.requested)  # noqa: S311  # jitter
+        resources.push_async_callback(api.close)
+        authority = await _load_authority(api, options.namespace)
+        process = _Process(options, stop, api, authority)
+        agents = await resources.enter_async_context(HttpAgentClient(process.agent_tls))
+        process.engine = Engine(
+            Outside(api, agents, authority, utc_now, process.rng),
+            plan_instance,
+            Settings(operator_namespace=options.namespace, watch_own=False),
+            told=metrics,
+        )
+        process.engine.active.clear()
+        health.active = process.engine.active
+        metrics.watch(process.engine)
+        if options.webhook_service:
+            await process.serve_webhook(resources)
+        await process.work()
+
+
+class _Health:
+    """That it answers says that the event loop turns; what it answers is for people."""
+
+    def __init__(self) -> None:
+        self.active: asyncio.Event | None = None  # None: waits for the API server
+
+    def application(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/healthz", self._answer)
+        return app
+
+    async def _answer(self, _: web.Request) -> web.Response:
+        if self.active is None:
+            return web.Response(text="starting")
+        return web.Response(text="active" if self.active.is_set() else "standing by")
 
 
 class _Process:
-    """Everything that lives as long as the process."""
+    """What the process does once it has reached the API server."""
+
+    engine: Engine
 
     def __init__(
         self, options: Options, stop: asyncio.Event, api: KubeApi, authority: Authority
@@ -101,34 +146,11 @@ class _Process:
         self._stop = stop
         self._api = api
         self._authority = authority
-        self._rng = random.Random()  # noqa: S311  # jitter
-        self.metrics = Metrics()
+        self.rng = random.Random()  # noqa: S311  # jitter
         client = authority.issue(naming.OPERATOR_COMMON_NAME)
-        self._agent_tls = tls.client_context(authority.pem, client.certificate, client.key)
+        self.agent_tls = tls.client_context(authority.pem, client.certificate, client.key)
         server = authority.issue(NAME, self._webhook_names())
         self._webhook_tls = tls.server_context(server.certificate, server.key)
-        self.engine: Engine
-
-    @classmethod
-    async def start(cls, options: Options, stop: asyncio.Event, resources: AsyncExitStack) -> Self:
-        """Connect, load the authority, open the servers; closed with `resources`."""
-        metrics = Metrics()
-        api = await connect(random.Random(), told=metrics.requested)  # noqa: S311  # jitter
-        resources.push_async_callback(api.close)
-        authority = await _load_authority(api, options.namespace)
-        process = cls(options, stop, api, authority)
-        process.metrics = metrics
-        agents = await resources.enter_async_context(HttpAgentClient(process._agent_tls))
-        process.engine = Engine(
-            Outside(api, agents, authority, utc_now, process._rng),
-            plan_instance,
-            Settings(operator_namespace=options.namespace, watch_own=False),
-            told=metrics,
-        )
-        process.engine.active.clear()
-        metrics.watch(process.engine)
-        await process._serve(resources)
-        return process
 
     async def work(self) -> None:
         """Stand by, then work, until cancelled."""
@@ -148,7 +170,7 @@ class _Process:
             options.identity,
             self.engine.active,
             now=utc_now,
-            rng=self._rng,
+            rng=self.rng,
         )
         await leadership.acquire()
         try:
@@ -170,7 +192,7 @@ class _Process:
         while True:
             await asyncio.sleep(RENEW_EVERY_S)
             client = self._authority.issue(naming.OPERATOR_COMMON_NAME)
-            tls.renew(self._agent_tls, client.certificate, client.key)
+            tls.renew(self.agent_tls, client.certificate, client.key)
             server = self._authority.issue(NAME, self._webhook_names())
             tls.renew(self._webhook_tls, server.certificate, server.key)
 
@@ -191,39 +213,34 @@ class _Process:
                 wait_s = RETRY_S
             await asyncio.sleep(wait_s)
 
-    # --- servers ---------------------------------------------------------------------------------
-    async def _serve(self, resources: AsyncExitStack) -> None:
-        options = self._options
-        probes, metrics = web.Application(), web.Application()
-        probes.router.add_get("/healthz", self._health)
-        metrics.router.add_get("/metrics", self._scrape)
-        await _listen(probes, options.probe_port, resources)
-        await _listen(metrics, options.metrics_port, resources)
-        if options.webhook_service:
-            webhook = admission.application(
-                lambda: self.engine.cache.catalogue() if self.engine.catalogue_synced else None
-            )
-            runner = await _listen(webhook, None, resources)
-            site = web.TCPSite(runner, port=options.webhook_port, ssl_context=self._webhook_tls)
-            await site.start()
+    async def serve_webhook(self, resources: AsyncExitStack) -> None:
+        """Answer the API server, from the catalogue that is known; closed with `resources`."""
+        engine = self.engine
+        app = admission.application(
+            lambda: engine.cache.catalogue() if engine.catalogue_synced else None
+        )
+        await _listen(app, self._options.webhook_port, resources, self._webhook_tls)
 
-    async def _health(self, _: web.Request) -> web.Response:
-        """That this is answered says that the event loop turns."""
-        return web.Response(text="active" if self.engine.active.is_set() else "standing by")
 
-    async def _scrape(self, _: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(self.metrics.registry), content_type="text/plain")
+def _scrapes(metrics: Metrics) -> web.Application:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(metrics.registry), content_type="text/plain")
+
+    app = web.Application()
+    app.router.add_get("/metrics", answer)
+    return app
 
 
 async def _listen(
-    app: web.Application, port: int | None, resources: AsyncExitStack
-) -> web.AppRunner:
+    app: web.Application,
+    port: int,
+    resources: AsyncExitStack,
+    context: ssl.SSLContext | None = None,
+) -> None:
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     resources.push_async_callback(runner.cleanup)
-    if port is not None:
-        await web.TCPSite(runner, port=port).start()
-    return runner
+    await web.TCPSite(runner, port=port, ssl_context=context).start()
 
 
 async def _load_authority(api: KubeApi, namespace: str) -> Authority:
