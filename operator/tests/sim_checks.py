@@ -1,4 +1,4 @@
-"""What must hold: of one instance in the end, of a whole run always.
+"""What must hold of one instance in the end.
 
 Pure reading of the simulated cluster; each function gives lines that say what is wrong.
 """
@@ -6,7 +6,7 @@ Pure reading of the simulated cluster; each function gives lines that say what i
 import base64
 import json
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from coffer_common import naming
 from coffer_common.quantity import parse_bytes
@@ -16,10 +16,15 @@ from coffer_operator.kube.api import (
     EVENT,
     FLAVOR,
     INSTANCE,
+    NETWORK_POLICY,
     OPERATION,
     POD,
     PVC,
+    ROLE,
+    ROLE_BINDING,
     SECRET,
+    SERVICE,
+    SERVICE_ACCOUNT,
     STATEFUL_SET,
     Object,
 )
@@ -86,8 +91,31 @@ def _active(world: World, wish: Wish) -> Iterator[str]:
     if pod is None:
         yield "there is no pod"
         return
+    yield from _children(world, wish, instance)
     yield from _pod(world, wish, instance, pod)
     yield from _volume(world, wish, instance)
+
+
+def _children(world: World, wish: Wish, instance: Object) -> Iterator[str]:
+    """Every child is there, and none is as somebody else would have it."""
+    group, name = instance["status"].get("group", ""), wish.name
+    wanted = [
+        (SERVICE, name),
+        (SERVICE, naming.read_write_service(group)),
+        (SERVICE, naming.read_only_service(group)),
+        (CONFIG_MAP, naming.agent_config(name)),
+        (ENDPOINT_SLICE, naming.read_write_slice(group)),
+        (NETWORK_POLICY, name),
+        (SERVICE_ACCOUNT, naming.agent_config(name)),
+        (ROLE, naming.agent_config(name)),
+        (ROLE_BINDING, naming.agent_config(name)),
+    ]  # Secrets are not watched
+    for kind, child in wanted:
+        found = world.server.peek(kind, wish.namespace, child)
+        if found is None:
+            yield f"{kind.kind} {child} is missing"
+        elif found["metadata"]["labels"].get(naming.LABEL_GROUP, group) != group:
+            yield f"{kind.kind} {child} was edited and not mended"
 
 
 def _pod(world: World, wish: Wish, instance: Object, pod: Object) -> Iterator[str]:
@@ -205,6 +233,18 @@ def _namespace_gone(world: World, wish: Wish) -> Iterator[str]:
         yield "the namespace is still there"
 
 
+def _foreign(world: World, wish: Wish) -> Iterator[str]:
+    """What is somebody else's is as it was."""
+    if wish.foreign is None:
+        return
+    kind, name = wish.foreign
+    found = world.server.peek(kind, wish.namespace, name)
+    if found is None:
+        yield f"somebody else's {kind.kind} {name} is gone"
+    elif any(entry["manager"] == "coffer" for entry in found["metadata"]["managedFields"]):
+        yield f"somebody else's {kind.kind} {name} was taken over"
+
+
 def _ops(world: World, wish: Wish) -> Iterator[str]:
     """Operations have ended, and each restarted the engine at most once."""
     for name in wish.operations:
@@ -221,49 +261,3 @@ def _ops(world: World, wish: Wish) -> Iterator[str]:
             yield f"Operation {name} restarted the engine {done} times"
         if phase == "Completed" and status.get("step") == "RestartEngine" and done != 1:
             yield f"Operation {name} is Completed and restarted the engine {done} times"
-
-
-# --- always --------------------------------------------------------------------------------------
-
-
-class Recorder:
-    """Notes which data the API says an instance has: from then on, no other may be laid out."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._recorded: dict[str, str] = {}  # data id by the instance's uid
-        self._seen = 0
-        world.server.listeners.append(self._heard)
-
-    def _heard(self, kind: Any, change: Any) -> None:
-        layouts = self._world.around.layouts
-        for instance_uid, _, seconds in layouts[self._seen :]:
-            if instance_uid in self._recorded:
-                self._world.book.wrong(
-                    f"at {seconds:.1f} s an empty database was made for {instance_uid}, which "
-                    f"had the data {self._recorded[instance_uid][:6]}"
-                )
-        self._seen = len(layouts)
-        if kind == INSTANCE and change.after is not None:
-            data_id = (change.after.get("status") or {}).get("dataId")
-            if data_id is not None:
-                self._recorded.setdefault(change.after["metadata"]["uid"], data_id)
-
-
-def leaked_passwords(world: World) -> list[str]:
-    """Objects other than Secrets, and lines of the log, in which a password stands."""
-    passwords = [p for disk in world.disks.all for p in disk.users.values()]
-    if not passwords:
-        return []
-    found = []
-    for kind, obj in world.server.everything():
-        if kind != SECRET:
-            text = json.dumps(obj)
-            found += [
-                f"a password stands in {kind.kind} {obj['metadata']['name']}"
-                for password in passwords
-                if password in text
-            ]
-    lines = "\n".join(world.book.lines)
-    found += ["a password stands in the log" for password in passwords if password in lines]
-    return found

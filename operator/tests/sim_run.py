@@ -8,8 +8,9 @@ import random
 from dataclasses import dataclass
 from typing import Final
 
-from sim_checks import Recorder, leaked_passwords, unfulfilled
+from sim_checks import unfulfilled
 from sim_loop import StuckError, run_virtual
+from sim_rules import Rules, leaked_passwords
 from sim_stories import STORIES, Story, delete_namespace
 from sim_user import User, Wish
 from sim_world import World, capture_log
@@ -17,7 +18,8 @@ from sim_world import World, capture_log
 CONVERGE_S: Final = 45 * 60.0  # after the last fault, for everything to be as asked for
 IDLE_S: Final = 30 * 60.0  # in which nothing is written
 _LOOK_S: Final = 5.0
-_PROBES: Final = 24  # requests in IDLE_S of an instance whose name is taken
+PROBES: Final = 160  # requests in IDLE_S about an instance whose name is taken
+SETTLE_S: Final = 120.0
 
 
 class SimulationFailedError(AssertionError):
@@ -53,12 +55,14 @@ async def _run(seed: int) -> Result:
     world = World(seed)
     undo = capture_log(world.book)
     try:
-        scenario = Scenario(world)
+        scenario, rules = Scenario(world), Rules(world)
         await scenario.play()
         wrong = [*await _converge(world, scenario.wishes)]
         if not wrong:
-            wrong += await _stay_idle(world, scenario.wishes)
-        wrong += world.book.violations + world.around.violations + leaked_passwords(world)
+            wrong += await _stay_idle(world, scenario.wishes, rules)
+        wrong += world.book.violations + world.around.violations
+        wrong += rules.too_many_pods(scenario.wishes) + rules.too_many_requests()
+        wrong += leaked_passwords(world)
         for life in world.alive():
             await world.kill_operator(life)
     except StuckError as error:
@@ -83,7 +87,6 @@ class Scenario:
         self._rng = world.rng("scenario")
         self.wishes: list[Wish] = []
         self.titles: list[str] = []
-        Recorder(world)
 
     async def play(self) -> None:
         """Returns when all stories are told and all faults have stopped."""
@@ -139,7 +142,7 @@ class Scenario:
     # --- faults ----------------------------------------------------------------------------------
 
     async def _operators_die(self) -> None:
-        """They die, are cut off, and are two at once, with and without a Lease between them."""
+        """They die, are cut off, and are two where a Lease keeps them apart."""
         rng, world = self._world.rng("deaths"), self._world
         if rng.random() < 0.3:
             return
@@ -152,11 +155,8 @@ class Scenario:
                 continue
             life = rng.choice(alive)
             fate = rng.random()
-            if fate < 0.2 and len(alive) == 1:
+            if fate < 0.2 and world.with_lease and len(alive) == 1:
                 world.start_operator()
-                if not world.with_lease:  # a Lease would have kept the two apart
-                    await asyncio.sleep(rng.uniform(0, 15))
-                    await world.kill_operator(life)
             elif fate < 0.4:
                 world.book.log(f"op{life.number} is cut off")
                 life.api.cut(True)
@@ -201,18 +201,8 @@ async def _converge(world: World, wishes: list[Wish]) -> list[str]:
         await asyncio.sleep(_LOOK_S)
 
 
-async def _stay_idle(world: World, wishes: list[Wish]) -> list[str]:
-    """After a moment for the last writes: nothing is asked of the API server any more.
-
-    Except whether a foreign object still has a name: what is not ours is not watched.
-    """
-    await asyncio.sleep(120.0)
-    before = asyncio.get_running_loop().time()
-    await asyncio.sleep(IDLE_S)
-    blocked = [wish.label for wish in wishes if "NameTaken" in wish.reasons]
-    asked = world.requests_since(before)
-    allowed = [text for text in asked if any(label in text for label in blocked)]
-    wrong = [f"asked while nothing changed: {t}" for t in asked if t not in allowed][:10]
-    if len(allowed) > _PROBES * len(blocked):
-        wrong.append(f"{len(allowed)} requests about names that others have")
+async def _stay_idle(world: World, wishes: list[Wish], rules: Rules) -> list[str]:
+    """After a moment for the last writes nothing is asked of the API server any more."""
+    await asyncio.sleep(SETTLE_S)
+    wrong = await rules.asked_while_idle(wishes, IDLE_S, PROBES)
     return wrong + [line for wish in wishes for line in unfulfilled(world, wish)]

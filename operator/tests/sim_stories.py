@@ -75,13 +75,15 @@ async def change_policy(user: User, wish: Wish) -> None:
 async def mend_flavor(user: User, wish: Wish) -> None:
     """An unschedulable pod whose flavor is corrected starts."""
     user.create(wish, flavor="giant", **_accounts(user))
+    wish.most_pods = 2
     await user.pause(0, 200)
     user.edit_spec(wish, flavor="tiny")
 
 
 async def change_flavor(user: User, wish: Wish) -> None:
-    """A running one needs a restart."""
+    """A running one needs a restart, and one is enough."""
     user.create(wish)
+    wish.most_pods = 2
     await user.pause(0, 120)
     user.edit_spec(wish, flavor="small")
     await user.pause(0, 60)
@@ -300,11 +302,13 @@ async def name_taken(user: User, wish: Wish) -> None:
             "spec": {"ports": [{"port": 80}], "selector": {"app": "other"}},
         },
     )
+    wish.foreign = (SERVICE, name)
     await user.pause(0, 5)
     user.create(wish)
     await user.pause(30, 120)
     if user.rng.random() < 0.6:
         user.delete(SERVICE, wish.namespace, name)
+        wish.foreign = None
     else:
         wish.end, wish.reasons = "stalled", ("NameTaken",)
 

@@ -39,6 +39,8 @@ class Wish:
     keeps_volume: bool = True  # after the end `gone`
     data_id: str | None = None  # known to have held these data, and to hold them still
     operations: list[str] = field(default_factory=list)
+    most_pods: int | None = None  # that may be made in all
+    foreign: tuple[Kind, str] | None = None  # somebody else's object, never to be touched
 
     @property
     def label(self) -> str:

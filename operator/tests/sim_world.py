@@ -42,7 +42,7 @@ NODES: Final = ("node-1", "node-2", "node-3")
 NODE_MEMORY: Final = "8Gi"
 LEASE_KEY: Final = Key("coffer-system", NAME)
 LEASE_SHARE: Final = 0.3  # of the runs; the others have one operator and need no Lease
-TRACE: Final = 120  # last lines that a failure shows
+TRACE: Final = 400  # last lines that a failure shows
 WRITES: Final = frozenset({"apply", "create", "patch", "delete"})
 
 
@@ -90,7 +90,7 @@ class Life:
         self.identity = identity
         self._calls_left: int | None = None
         self.api = SimClient(world.server, world.faults, observer=self._requested)
-        self.agents = SimAgentClient(world.kubelets, world.faults, world.book.log)
+        self.agents = SimAgentClient(world.kubelets, world.faults, self._called)
         outside = Outside(
             self.api,
             self.agents,
@@ -127,6 +127,11 @@ class Life:
         self.api.close()
         self.agents.close()
         self.task.cancel()
+
+    def _called(self, text: str) -> None:
+        """A request to an agent, other than for its status."""
+        self._book.requests.append((asyncio.get_running_loop().time(), text))
+        self._book.log(f"op{self.number} {text}")
 
     def _requested(
         self, verb: str, kind: Kind, namespace: str | None, name: str, body: Object | None
@@ -181,7 +186,7 @@ class World:
         self.kubelets = Kubelets(
             self.server, self.disks, self.around, self.lifecycle, self.rng("kubelets")
         )
-        StatefulSets(self.server, self._soon)
+        StatefulSets(self.server, self._sometime)
         Claims(self.server, self._soon, self.disks)
         Namespaces(self.server, self._soon)
         Scheduler(self.server, self._soon)
@@ -197,6 +202,10 @@ class World:
 
     def _soon(self) -> float:
         return self._pace.uniform(0.005, 0.2)
+
+    def _sometime(self) -> float:
+        """Of a controller with much to do."""
+        return self._pace.choice((0.02, 0.2, 2.0)) * self._pace.random()
 
     def _api_reachable(self, node: str) -> bool:
         return not self.faults.api_away and self.kubelets.connected(node)

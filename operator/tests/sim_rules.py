@@ -1,0 +1,142 @@
+"""What must hold of a whole run, at every moment of it.
+
+Reads the simulated cluster, changes nothing; what is wrong goes into the book.
+"""
+
+import asyncio
+import json
+from collections import Counter
+from typing import Final
+
+from coffer_common import naming
+from coffer_common.wire import EngineState
+from coffer_operator.kube.api import (
+    ENDPOINT_SLICE,
+    INSTANCE,
+    LEASE,
+    POD,
+    SECRET,
+    Kind,
+    Object,
+)
+from sim_guest import Guest
+from sim_user import Wish
+from sim_watch import Change
+from sim_world import World
+
+MINUTE_S: Final = 60.0
+MOST_PER_MINUTE: Final = 400  # requests of all operators, for up to four instances
+
+
+class Rules:
+    """Listens to the store for as long as the run lasts."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._recorded: dict[str, str] = {}  # data id by the instance's uid
+        self._layouts_seen = 0
+        self._pods: Counter[tuple[str, str]] = Counter()  # made, by namespace and name
+        self.changes = 0  # of anything but Leases
+        world.server.listeners.append(self._heard)
+
+    def _heard(self, kind: Kind, change: Change) -> None:
+        self.changes += kind != LEASE
+        self._no_second_layout()
+        metadata = change.shown["metadata"]
+        if kind == INSTANCE and change.after is not None:
+            data_id = (change.after.get("status") or {}).get("dataId")
+            if data_id is not None:
+                self._recorded.setdefault(metadata["uid"], data_id)
+        elif kind == POD and change.before is None:
+            self._pods[metadata["namespace"], metadata["name"]] += 1
+        elif kind == ENDPOINT_SLICE and change.before is not None and change.after is not None:
+            self._keeps_the_living(change.before, change.after)
+
+    def _no_second_layout(self) -> None:
+        """Once the API says which data an instance has, no others are laid out for it."""
+        layouts = self._world.around.layouts
+        for instance_uid, _, seconds in layouts[self._layouts_seen :]:
+            if instance_uid in self._recorded:
+                self._world.book.wrong(
+                    f"at {seconds:.1f} s an empty database was made for {instance_uid}, which "
+                    f"had the data {self._recorded[instance_uid][:6]}"
+                )
+        self._layouts_seen = len(layouts)
+
+    def _keeps_the_living(self, before: Object, after: Object) -> None:
+        """A pod that serves and is to stay is not taken out of -rw."""
+        told = {a for endpoint in after.get("endpoints") or () for a in endpoint["addresses"]}
+        for endpoint in before.get("endpoints") or ():
+            uid = endpoint.get("targetRef", {}).get("uid")
+            for guest in self._world.kubelets.guests():
+                here = guest.pod.uid == uid and guest.pod.ip in endpoint["addresses"]
+                if here and guest.pod.ip not in told and self._serves(guest):
+                    self._world.book.wrong(
+                        f"{guest.pod.name} ({guest.pod.ip}) serves and was taken out of -rw, "
+                        f"which leads to {sorted(told)} now"
+                    )
+
+    def _serves(self, guest: Guest) -> bool:
+        """Whether a guest serves and its pod is to stay."""
+        pod = self._world.server.peek(POD, guest.pod.namespace, guest.pod.name)
+        stays = (
+            pod is not None
+            and pod["metadata"]["uid"] == guest.pod.uid
+            and "deletionTimestamp" not in pod["metadata"]
+        )
+        reachable = self._world.kubelets.connected(guest.pod.node)
+        return stays and reachable and guest.answers() and guest.engine is EngineState.RUNNING
+
+    def too_many_pods(self, wishes: list[Wish]) -> list[str]:
+        """Pods made beyond what a story needs."""
+        return [
+            f"{wish.label}: {made} pods were made, {wish.most_pods} are enough"
+            for wish in wishes
+            if wish.most_pods is not None
+            and (made := self._pods[wish.namespace, naming.pod(wish.name)]) > wish.most_pods
+        ]
+
+    def too_many_requests(self) -> list[str]:
+        """Minutes with more requests than any work can need: a loop without a pause."""
+        counts = Counter(int(seconds / MINUTE_S) for seconds, _ in self._world.book.requests)
+        return [
+            f"{count} requests in minute {minute}"
+            for minute, count in sorted(counts.items())
+            if count > MOST_PER_MINUTE
+        ]
+
+    async def asked_while_idle(self, wishes: list[Wish], seconds: float, probes: int) -> list[str]:
+        """Requests and changes within so many seconds in which nothing changes.
+
+        Except whether a foreign object still has a name: what is not ours is not watched, so
+        there may be `probes` requests about each such instance.
+        """
+        since, changes = asyncio.get_running_loop().time(), self.changes
+        await asyncio.sleep(seconds)
+        blocked = [wish.label for wish in wishes if "NameTaken" in wish.reasons]
+        asked = self._world.requests_since(since)
+        allowed = [text for text in asked if any(label in text for label in blocked)]
+        wrong = [f"asked while nothing changed: {t}" for t in asked if t not in allowed][:10]
+        if len(allowed) > probes * len(blocked):
+            wrong.append(f"{len(allowed)} requests about names that others have")
+        if self.changes > changes:
+            wrong.append(f"{self.changes - changes} objects changed in the end")
+        return wrong
+
+
+def leaked_passwords(world: World) -> list[str]:
+    """Objects other than Secrets, and lines of the log, in which a password stands."""
+    passwords = [p for disk in world.disks.all for p in disk.users.values()]
+    if not passwords:
+        return []
+    found = []
+    for kind, obj in world.server.everything():
+        if kind != SECRET:
+            text = json.dumps(obj)
+            found += [
+                f"a password stands in {kind.kind} {obj['metadata']['name']}"
+                for password in passwords
+                if password in text
+            ]
+    lines = "\n".join(world.book.lines)
+    return found + ["a password stands in the log" for p in passwords if p in lines]
