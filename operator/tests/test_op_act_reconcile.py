@@ -84,9 +84,9 @@ async def test_what_is_as_wanted_causes_no_request(stage: Stage) -> None:
 async def test_the_next_plan_knows_what_was_just_applied(stage: Stage) -> None:
     stage.faults.deaf = True
     async with stage.running(always(Plan(apply=(Apply(service()),)))):
-        pass
-    # no event ever came, and yet: nothing was seen while deaf but what was listed or written
-    assert all(("Service", "shop") not in w.children for w in stage.worlds[:1])
+        assert stage.requests.count("apply Service shop") == 1
+        assert await stage.look() == []
+        assert stage.worlds[-1].children["Service", "shop"].ours
 
 
 async def test_a_hand_edited_child_is_repaired(stage: Stage) -> None:
@@ -124,13 +124,14 @@ async def test_an_object_of_another_is_never_taken_over(stage: Stage) -> None:
 
 
 async def test_one_that_is_ours_after_all_is_adopted(stage: Stage) -> None:
-    """The first apply got through, and its answer was lost."""
-    stage.faults.deaf = True
-    async with stage.running(always(Plan())):
+    """An apply of before got through, and neither its answer nor its event came."""
+    wanted: list[Apply] = []
+    async with stage.running(lambda _: Plan(apply=tuple(wanted))):
+        stage.faults.deaf = True
         stage.server.apply(SERVICE, service())
-        assert ("Service", "shop") not in stage.worlds[-1].children
-    stage.faults.deaf = False
-    async with stage.running(always(Plan(apply=(Apply(service(1)),)))):
+        wanted.append(Apply(service(1)))
+        requests = await stage.look()
+        assert requests == ["apply Service shop", "get Service shop", "apply Service shop"]
         assert stage.server.get(SERVICE, NS, "shop")["spec"]["ports"][0]["port"] == 1
 
 
