@@ -33,7 +33,7 @@ class Steps:
         self.taken.append((what, time.monotonic() - begin))
 
     def say(self, text: str) -> None:
-        self.console.print(f"    {text}", markup=False)
+        self.console.print(f"    {text}", markup=False, soft_wrap=True)
 
     def wait(self, what: str, look: Callable[[], tuple[T | None, str]], timeout_s: float) -> T:
         """The first result of `look`; its second part says what is still awaited.
