@@ -22,6 +22,7 @@ from coffer_guest import intent, settings
 from coffer_guest.board import Board, coarse, etag_of
 from coffer_guest.engine_state import Command, Probes, View, judge, steer
 from coffer_guest.intent import Intent, accept, restart_done
+from coffer_guest.launcher_client import LauncherClient
 from coffer_guest.settings import Pod
 from coffer_guest.slices import Wanted, patch
 from coffer_guest.volume import Action, Expected, Marker, Seen, decide
@@ -96,6 +97,7 @@ def test_nothing_is_laid_out_where_data_are_expected(seen: Seen) -> None:
 def view(state: str = "running", **facts: object) -> View:
     given: dict[str, object] = {
         "boot_id": "b",
+        "revision": 1,
         "locked": True,
         "state": state,
         "generation": 1,
@@ -175,6 +177,20 @@ def test_intent_is_kept_in_a_file(tmp_path: Path) -> None:
     assert intent.read(path) == RESTARTING
     path.write_text("{")
     assert intent.read(path) == Intent()
+
+
+def test_an_older_word_of_the_launcher_does_not_replace_a_newer_one() -> None:
+    changes: list[None] = []
+    client = LauncherClient(Path("/nowhere"), lambda: changes.append(None))
+    client.take(view("running", revision=5).model_dump())
+    client.take(view("waiting", revision=4).model_dump())
+    client.take(view("waiting", revision=5).model_dump())
+    assert client.view is not None
+    assert client.view.state == "running"
+    assert len(changes) == 1
+    client.take(view("waiting", revision=1, boot_id="another").model_dump())
+    assert client.view.state == "waiting"
+    assert len(changes) == 2
 
 
 # --- the engine's state -------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import time
 
 import pymysql
@@ -10,7 +11,7 @@ import pytest
 
 from coffer_common.wire import DataState, EngineState, GuestStatus
 from coffer_guest.layout import STEPS
-from guest_harness import MakePod, Pod, stopped, until
+from guest_harness import MakePod, Pod, free_port, stopped, until
 
 pytestmark = pytest.mark.guest
 
@@ -299,3 +300,16 @@ def test_data_of_another_id_or_version_are_foreign_and_our_own_adopted(
     heir = mariadb_pod("10.11", first.volume).start()
     assert heir.until_running().data.data_id == data_id
     assert rows(heir) == [42]
+
+
+def test_another_port_counts_from_the_next_restart_on(mariadb_pod: MakePod) -> None:
+    pod = with_rows(mariadb_pod())
+    before = pod.until_running()
+    former, port = pod.config.port, free_port()
+    pod.configure(port=port)
+    assert pod.ask("POST", "/v1/engine/restart", {"token": "port"}).status == 202
+    after = until_restarted_for(pod, "port")
+    assert rows(pod) == [42]
+    assert after.configuration_hash != before.configuration_hash
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", former), 5)

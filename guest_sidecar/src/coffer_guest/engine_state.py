@@ -28,6 +28,7 @@ class View(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     boot_id: str
+    revision: int  # of what one launcher says: the higher is the newer
     locked: bool
     state: str
     generation: int

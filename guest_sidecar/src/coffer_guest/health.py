@@ -45,6 +45,7 @@ class Health:
             self._since = time.monotonic()
             self.probes = Probes()
             self._answered_at = float("-inf")
+            self.databases = self.users = None
             self.forget_inventory()
 
     def due(self) -> bool:

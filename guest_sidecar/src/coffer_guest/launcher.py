@@ -57,6 +57,7 @@ class Launcher:
         self._volume = volume
         self._lock_fd: int | None = None
         self._lock_said_at = float("-inf")
+        self._revision = 0
         self._exit_code: int | None = None
         self._pipes: set[int] = set()  # our ends; the engine has the others
         self._output = Output(Log(os.path.join(volume, LOG_FILE)))
@@ -76,7 +77,7 @@ class Launcher:
             self._act(self._machine.tick(time.monotonic()))
         for descriptor in self._pipes:
             self._output.move(descriptor)  # an engine's last words
-        self._server.publish()
+        self._publish()
         self._server.close()
         return self._exit_code
 
@@ -84,9 +85,15 @@ class Launcher:
         """What `status` answers and subscribers get."""
         return {
             "boot_id": self._boot_id,
+            "revision": self._revision,
             "locked": self._lock_fd is not None,
             **self._machine.describe(),
         }
+
+    def _publish(self) -> None:
+        """Something may have changed; what is said from now on is newer than all before."""
+        self._revision += 1
+        self._server.publish()
 
     # --- the lock -------------------------------------------------------------------------------
     def _lock(self) -> None:
@@ -104,7 +111,7 @@ class Launcher:
             return
         os.set_inheritable(descriptor, True)
         self._lock_fd = descriptor
-        self._server.publish()
+        self._publish()
 
     def _timeout_s(self) -> float | None:
         if self._lock_fd is None:
@@ -125,7 +132,7 @@ class Launcher:
                 return {"ok": False, "error": "the engine runs"}, None
             return {"ok": True}, self._lock_fd
         self._change(operation, request)
-        self._server.publish()
+        self._publish()
         return {"ok": True, "status": self.status()}, None
 
     def _change(self, operation: object, request: dict[str, object]) -> None:
@@ -183,7 +190,7 @@ class Launcher:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self._machine.spawned(pid, stamp)
         say(f"started the engine, pid {pid} ({self._machine.cause})")
-        self._server.publish()
+        self._publish()
         return []
 
     def _move(self, descriptor: int) -> None:
@@ -211,7 +218,7 @@ class Launcher:
         if numbers & {signal.SIGTERM, signal.SIGINT}:
             say("asked to end")
             self._act(self._machine.terminate(time.monotonic()))
-            self._server.publish()
+            self._publish()
         if signal.SIGCHLD in numbers:
             self._reap()
 
@@ -227,7 +234,7 @@ class Launcher:
             if pid == self._machine.pid:
                 actions = self._machine.died(os.waitstatus_to_exitcode(status), time.monotonic())
                 say(f"the engine ended: {self._machine.last_exit}, now {self._machine.state}")
-                self._server.publish()
+                self._publish()
                 self._act(actions)
 
 

@@ -96,10 +96,7 @@ class LauncherClient:
         try:
             writer.write(b'{"op":"subscribe"}\n')
             while line := await reader.readline():
-                view = View.model_validate(json.loads(line)["status"])
-                if view != self.view:
-                    self.view = self.last = view
-                    self._changed()
+                self.take(json.loads(line)["status"])
         finally:
             writer.close()
 
@@ -114,8 +111,20 @@ class LauncherClient:
                     line = await reader.readline()
         except (OSError, TimeoutError) as error:
             raise LauncherUnavailable(f"the launcher does not answer: {error!r}") from error
-        if not line or not json.loads(line).get("ok"):
+        answer = json.loads(line) if line else {}
+        if not answer.get("ok"):
             raise LauncherUnavailable(f"the launcher refuses {request['op']}: {_refusal(line)}")
+        # at once: the next decision must not be taken from before this command
+        self.take(answer["status"])
+
+    def take(self, status: object) -> None:
+        """Believe what the launcher says, unless it has said something newer."""
+        view = View.model_validate(status)
+        known = self.view
+        if known is not None and known.boot_id == view.boot_id and known.revision >= view.revision:
+            return
+        self.view = self.last = view
+        self._changed()
 
 
 def _fields(spec: LaunchSpec) -> dict[str, object]:

@@ -22,7 +22,7 @@ Step = Callable[[str], None]
 
 STEPS: Final = ("intent", "clear", "copy", "sync", "rename", "complete", "done")
 
-_CHUNK: Final = 1 << 20
+_CHUNK: Final = 1 << 16
 _ZEROS: Final = bytes(_CHUNK)
 
 

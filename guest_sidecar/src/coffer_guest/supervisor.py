@@ -177,8 +177,11 @@ class Supervisor:
             if stat == self._config_stat:
                 return
             config = GuestConfig.model_validate_json(path.read_bytes())
-            if self.engine is None:
+            engine = self.engine
+            if engine is None or engine.site != self._site(config):
                 self.engine = load(config.manager)(self._site(config))
+                if engine is not None:
+                    await engine.close()
         except (OSError, ValidationError, Permanent) as error:
             self._data.message = f"reading {path.name}: {error}".partition("\n")[0]
             _log.warning("%s", self._data.message)
@@ -189,7 +192,7 @@ class Supervisor:
             self.config = config
             self._retry_at = float("-inf")
             if self._data.state is DataState.LAID_OUT:
-                await asyncio.to_thread(self._data.look_again, config, type(self.engine))
+                await asyncio.to_thread(self._data.look_again, config, load(config.manager))
 
     def _site(self, config: GuestConfig) -> Site:
         paths = self.settings.paths
