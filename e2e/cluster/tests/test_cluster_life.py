@@ -20,6 +20,7 @@ from coffer_cluster.cluster import Cluster
 from coffer_cluster.command import run
 from coffer_cluster.processes import Identity
 from coffer_cluster.testing import bench as make_bench
+from coffer_cluster.testing import new_bench
 from coffer_cluster.waiting import wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -48,12 +49,12 @@ def identities(cluster: Cluster) -> dict[str, tuple[Identity | None, dict[str, i
     }
 
 
-def volume_in_use(cluster: Cluster) -> None:
-    """Leave a pod running that has a volume mounted."""
-    with make_bench(cluster) as bench:
-        bench.apply(bench.claim("data", "64Mi"))
-        bench.run_probe("user", "beat", "/data/beat", claim="data")
-        assert leftovers.loop_devices(cluster.layout.root)
+def use_a_volume(cluster: Cluster) -> None:
+    """Leave a pod running that writes to a volume."""
+    bench = new_bench(cluster, "busy")
+    bench.apply(bench.claim("data", "64Mi"))
+    bench.run_probe("user", "beat", "/data/beat", claim="data")
+    assert leftovers.loop_devices(cluster.layout.root)
 
 
 def processes_of(cluster: Cluster) -> list[int]:
@@ -92,13 +93,20 @@ def remains(cluster: Cluster) -> dict[str, object]:
 
 
 def test_life(life: Cluster) -> None:
-    """Interrupted, completed, repeated, larger, gone: each step starts where the last one ended."""
+    """Interrupted, completed, repeated, larger, killed, gone: each step starts where one ended."""
     interrupt_up(life)
     life.up()
-    volume_in_use(life)
+    use_a_volume(life)
     up_again_changes_nothing(life)
     grow(life)
     up_again_changes_nothing(life)
+    kill_everything(life)
+    up_in_time(life)
+    assert [node.name for node in life.nodes()] == ["n1"], "it is another cluster"
+    use_a_volume(life)
+    life.layout.control_plane.end()
+    assert not life.running
+    up_in_time(life)
     assert set(remains(life)) == {
         *("processes", "namespaces", "mounts", "links", "routes", "control groups", "files")
     }
@@ -145,24 +153,13 @@ def grow(cluster: Cluster) -> None:
         assert total <= memory_of_machine()
 
 
-def test_up_after_violent_ends(life: Cluster) -> None:
-    """All is killed at once with a volume mounted, or the control plane alone."""
-    life.up()
-    volume_in_use(life)
-    with make_bench(life, "lost") as bench:
-        lost = bench.namespace
-    # Frozen: what is killed stays there, dead but for a thaw.
-    life.node(1).freeze()
-    for pid in processes_of(life):
+def kill_everything(cluster: Cluster) -> None:
+    """At once, with a volume mounted, and one node frozen: dead but for a thaw."""
+    cluster.node(1).freeze()
+    for pid in processes_of(cluster):
         kill(pid)
-    wait_for("the control plane to be dead", lambda: not life.running, 10)
-    assert processes_of(life)
-    up_in_time(life)
-    assert lost not in life.run_kubectl("get", "namespaces")
-    volume_in_use(life)
-    life.layout.control_plane.end()
-    assert not life.running
-    up_in_time(life)
+    wait_for("the control plane to be dead", lambda: not cluster.running, 10)
+    assert processes_of(cluster)
 
 
 def kill(pid: int) -> None:

@@ -15,19 +15,19 @@ SMALL_MIB = 64
 
 
 def claim_phase(bench: Bench, name: str) -> str:
-    claim = bench.get("pvc", name)
+    claim = bench.get("persistentvolumeclaim", name)
     return str(claim["status"]["phase"]) if claim else "gone"
 
 
 def claim_capacity(bench: Bench, name: str) -> str | None:
-    claim = bench.get("pvc", name)
+    claim = bench.get("persistentvolumeclaim", name)
     return claim["status"].get("capacity", {}).get("storage") if claim else None
 
 
 def image_of(bench: Bench, claim_name: str) -> Path:
-    claim = bench.get("pvc", claim_name)
+    claim = bench.get("persistentvolumeclaim", claim_name)
     assert claim is not None
-    volume = bench.get("pv", claim["spec"]["volumeName"])
+    volume = bench.get("persistentvolume", claim["spec"]["volumeName"])
     assert volume is not None
     handle = volume["spec"]["csi"]["volumeHandle"]
     return bench.cluster.layout.volumes / f"{handle}.img"
@@ -122,7 +122,7 @@ def test_deleted_volume_leaves_nothing(bench: Bench) -> None:
     image = image_of(bench, "data")
     assert image.exists()
     assert leftovers.loop_devices(image.parent)
-    bench.delete("pvc", "data")
+    bench.delete("persistentvolumeclaim", "data")
     bench.delete("pod", "user")
     files = f"{image.stem}.*"
     wait_for("the volume's files to go", lambda: not list(image.parent.glob(files)), 30)

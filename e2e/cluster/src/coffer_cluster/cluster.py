@@ -104,6 +104,7 @@ class Cluster:
             if not self.running:
                 self._clear_leftovers()
                 self._create()
+            self.layout.control_plane.wait_until_booted()
             self._bring_up(nodes)
             took_s = time.monotonic() - start_s
             names = ", ".join(node.name for node in self.nodes())

@@ -72,6 +72,7 @@ class Node:
         if not self.alive:
             binds = {self.sandbox.folder / name: path for name, path in DATA_FOLDERS.items()}
             self.sandbox.boot(binds | self._tunables())
+        self.sandbox.wait_until_booted()
         self._start_runtime()
 
     def _tunables(self) -> dict[Path, Path]:
@@ -120,7 +121,7 @@ class Node:
         )
         (box.folder / "containerd.toml").write_text(nodeconfig.containerd(box.folder / "cni"))
         self._issue_certificate()
-        self._write_kubelet_config(nodes)
+        self._kubelet_file.write_text(self._kubelet_config(nodes))
 
     @property
     def _connected_mark(self) -> Path:
@@ -149,17 +150,14 @@ class Node:
         )
         write_kubeconfig(kubeconfig, plan.api_url, pki, self.name, name=f"coffer-{plan.tag}")
 
-    def _write_kubelet_config(self, nodes: int) -> bool:
-        """Write the file; true if that changed it."""
-        pki, file = self.layout.pki, self.sandbox.folder / "kubelet.yaml"
+    @property
+    def _kubelet_file(self) -> Path:
+        return self.sandbox.folder / "kubelet.yaml"
+
+    def _kubelet_config(self, nodes: int) -> str:
+        pki = self.layout.pki
         pair = (pki.certificate(self.name), pki.key(self.name))
-        content = nodeconfig.kubelet(
-            self.layout.plan, self.sandbox.cgroup, pki.authority, pair, nodes
-        )
-        if file.exists() and file.read_text() == content:
-            return False
-        file.write_text(content)
-        return True
+        return nodeconfig.kubelet(self.layout.plan, self.sandbox.cgroup, pki.authority, pair, nodes)
 
     def _start_runtime(self) -> None:
         box = self.sandbox
@@ -204,7 +202,7 @@ class Node:
             KUBERNETES.path,
             "kubelet",
             f"--kubeconfig={self.layout.kubeconfig_of(self.name)}",
-            f"--config={self.sandbox.folder / 'kubelet.yaml'}",
+            f"--config={self._kubelet_file}",
             f"--hostname-override={self.name}",
             f"--node-ip={self.address}",
             f"--node-labels=topology.kubernetes.io/zone=zone-{self.number}",
@@ -214,9 +212,12 @@ class Node:
 
     def share_memory(self, nodes: int) -> None:
         """Tell a running node that there are now so many; its pods go on."""
-        if self.alive and self._write_kubelet_config(nodes):
-            self.sandbox.stop("kubelet")
-            self.sandbox.start(self._kubelet())
+        if not self.alive or self._kubelet_file.read_text() == self._kubelet_config(nodes):
+            return
+        # In this order, so that an `up` that is killed in between is completed by the next one.
+        self.sandbox.stop("kubelet")
+        self._kubelet_file.write_text(self._kubelet_config(nodes))
+        self.sandbox.start(self._kubelet())
 
     # --- faults ---
 

@@ -89,6 +89,10 @@ class Sandbox:
         unshare += ["--fork", "--kill-child", "--"]
         with (self.logs / "init.log").open("ab") as log:
             run_detached([*enter, *unshare, str(INIT.path), str(spec)], log.fileno())
+        self.wait_until_booted()
+
+    def wait_until_booted(self) -> None:
+        """Until it takes commands; whoever started it may have been killed right after that."""
         wait_for(
             f"{self.name} to boot",
             self._answers,

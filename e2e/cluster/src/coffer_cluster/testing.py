@@ -1,16 +1,16 @@
 """What tests in the cluster need again and again: a namespace of their own, probe pods, waits.
 
-A `Bench` is one namespace. It speaks through kubectl, as people do, and waits on what the API
-server says; it never looks behind it.
+A `Bench` is one namespace. It speaks to the API server, by kubectl where that does something of
+its own, and waits on what the API server says; it never looks behind it.
 """
 
-import json
+import http
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from coffer_cluster.api import Api
+from coffer_cluster.api import Api, ApiError
 from coffer_cluster.cluster import Cluster
 from coffer_cluster.waiting import wait_for
 
@@ -19,6 +19,16 @@ GONE_TIMEOUT_S = 40
 #: A user and a group that nothing else has.
 NON_ROOT_ID = 1999
 DATA = "/data"
+#: The kinds that tests here deal with, and where the API has them.
+PLACES = {
+    "configmap": "/api/v1/namespaces/{}/configmaps",
+    "node": "/api/v1/nodes",
+    "persistentvolume": "/api/v1/persistentvolumes",
+    "persistentvolumeclaim": "/api/v1/namespaces/{}/persistentvolumeclaims",
+    "pod": "/api/v1/namespaces/{}/pods",
+    "service": "/api/v1/namespaces/{}/services",
+    "storageclass": "/apis/storage.k8s.io/v1/storageclasses",
+}
 
 
 class Bench:
@@ -34,25 +44,35 @@ class Bench:
             f"--namespace={self.namespace}", *args, stdin=stdin, timeout_s=timeout_s
         )
 
+    def _path(self, kind: str, name: str) -> str:
+        return f"{PLACES[kind].format(self.namespace)}/{name}"
+
     def apply(self, *objects: dict[str, Any]) -> None:
-        document = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
-        self.kubectl("apply", "-f", "-", stdin=json.dumps(document))
+        for content in objects:
+            path = self._path(content["kind"].lower(), content["metadata"]["name"])
+            self.api.apply(path, content)
 
-    def get(self, resource: str, name: str) -> dict[str, Any] | None:
+    def get(self, kind: str, name: str) -> dict[str, Any] | None:
         """The object, or None where there is none."""
-        output = self.kubectl("get", resource, name, "--ignore-not-found", "-o", "json")
-        return json.loads(output) if output else None
+        try:
+            found: dict[str, Any] = self.api.get(self._path(kind, name))
+        except ApiError as error:
+            if error.status == http.HTTPStatus.NOT_FOUND:
+                return None
+            raise
+        return found
 
-    def delete(self, resource: str, name: str, *, force: bool = False) -> None:
-        options = ["--grace-period=0", "--force"] if force else []
-        self.kubectl("delete", resource, name, "--ignore-not-found", "--wait=false", *options)
+    def delete(self, kind: str, name: str, *, force: bool = False) -> None:
+        """Ask for the deletion; forced, nobody waits for the node's word."""
+        query = "?gracePeriodSeconds=0" if force else ""
+        self.api.request("DELETE", f"{self._path(kind, name)}{query}")
 
     def execute(self, pod: str, *argv: str) -> str:
         """Run the probe program in a pod, and return what it prints."""
         return self.kubectl("exec", pod, "--", "/probe", *argv)
 
     def find_pod(self, name: str) -> dict[str, Any] | None:
-        found = self.api.find(f"/api/v1/namespaces/{self.namespace}/pods/{name}")
+        found = self.api.find(self._path("pod", name))
         return found if isinstance(found, dict) else None
 
     def wait_for_pod(self, name: str, timeout_s: float = POD_TIMEOUT_S) -> str:
@@ -69,10 +89,9 @@ class Bench:
 
     def events_of(self, name: str) -> list[str]:
         """The messages of the events about the object of that name."""
-        output = self.kubectl(
-            "get", "events", f"--field-selector=involvedObject.name={name}", "-o", "json"
-        )
-        return [f"{item['reason']}: {item['message']}" for item in json.loads(output)["items"]]
+        query = f"fieldSelector=involvedObject.name%3D{name}"
+        events = self.api.get(f"/api/v1/namespaces/{self.namespace}/events?{query}")
+        return [f"{item['reason']}: {item['message']}" for item in events["items"]]
 
     def run_probe(self, name: str, *args: str, **options: Any) -> str:
         """Make a probe pod, wait for it, and return its address."""
@@ -140,15 +159,20 @@ def ready_address(pod: dict[str, Any] | None) -> str | None:
     return status.get("podIP") if conditions.get("Ready") == "True" else None
 
 
-@contextmanager
-def bench(cluster: Cluster, prefix: str = "test") -> Iterator[Bench]:
-    """A bench in a new namespace, which is deleted again in the background."""
+def new_bench(cluster: Cluster, prefix: str = "test") -> Bench:
+    """A bench in a new namespace, which stays."""
     made = Bench(cluster, f"{prefix}-{secrets.token_hex(4)}")
     cluster.run_kubectl("create", "namespace", made.namespace)
     account = f"/api/v1/namespaces/{made.namespace}/serviceaccounts/default"
     wait_for("the service account of a new namespace", lambda: made.api.find(account), 30)
+    return made
+
+
+@contextmanager
+def bench(cluster: Cluster, prefix: str = "test") -> Iterator[Bench]:
+    """A bench in a new namespace, which is deleted again in the background."""
+    made = new_bench(cluster, prefix)
     try:
         yield made
     finally:
-        delete = ["delete", "namespace", made.namespace, "--wait=false"]
-        cluster.run_kubectl(*delete)
+        cluster.run_kubectl("delete", "namespace", made.namespace, "--wait=false")
