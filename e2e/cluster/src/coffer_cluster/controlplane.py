@@ -1,5 +1,6 @@
 """The programs of the control plane, with the flags that this cluster needs, and their order."""
 
+import json
 import secrets
 
 from coffer_cluster.addresses import API_PORT, CLUSTER_DOMAIN, S3_PORT, S3_TLS_PORT
@@ -25,6 +26,18 @@ CSI_CONTROLLER_FLAGS = (
     "--kube-api-burst=100",
     "--v=2",
 )
+
+#: Who of the programs in the cluster asks for what; never the contents.
+AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived", "ResponseStarted"],
+    "rules": [
+        {"level": "None", "userGroups": ["system:serviceaccounts:kube-system"]},
+        {"level": "Metadata", "userGroups": ["system:serviceaccounts"]},
+        {"level": "None"},
+    ],
+}
 
 
 def issue_certificates(layout: Layout) -> None:
@@ -76,6 +89,7 @@ def etcd(layout: Layout) -> Program:
 
 def api_server(layout: Layout) -> Program:
     pki, plan = layout.pki, layout.plan
+    layout.audit_policy.write_text(json.dumps(AUDIT_POLICY))
     args: list[object] = [
         KUBERNETES.path,
         API_SERVER,
@@ -105,6 +119,8 @@ def api_server(layout: Layout) -> Program:
         "--requestheader-extra-headers-prefix=X-Remote-Extra-",
         f"--proxy-client-cert-file={pki.certificate('front-proxy')}",
         f"--proxy-client-key-file={pki.key('front-proxy')}",
+        f"--audit-policy-file={layout.audit_policy}",
+        f"--audit-log-path={layout.audit_log}",
         # A lost node's pods are given up after 5 s, not 300: tests wait for it.
         "--default-not-ready-toleration-seconds=5",
         "--default-unreachable-toleration-seconds=5",

@@ -37,6 +37,15 @@ class Layout:
     def kubeconfig(self) -> Path:
         return self.root / "kubeconfig"
 
+    @property
+    def audit_policy(self) -> Path:
+        return self.root / "audit-policy.json"
+
+    @property
+    def audit_log(self) -> Path:
+        """Requests of service accounts to the API server, one JSON object a line."""
+        return self.root / "audit.log"
+
     def kubeconfig_of(self, holder: str) -> Path:
         return self.root / "kubeconfigs" / holder
 
