@@ -11,7 +11,7 @@ import pytest
 from coffer_operator.kube.api import (
     CONFIG_MAP,
     ENDPOINT_SLICE,
-    INSTANCE,
+    FLAVOR,
     ConflictError,
     GoneError,
     KubeApi,
@@ -19,11 +19,11 @@ from coffer_operator.kube.api import (
 )
 from sim_contract_tools import (
     Kubectl,
+    Propagation,
     Stream,
     config_map,
     current,
     eventually,
-    instance,
     missing,
     owner,
     version,
@@ -112,9 +112,8 @@ class WatchContract:
         assert names == [f"page-{number}" for number in range(5)]
         assert len({page.resource_version for page in pages}) == 1
 
-    async def test_a_version_that_is_too_old_is_gone(self, api: KubeApi, namespace: str) -> None:
-        await api.create(INSTANCE, instance(namespace, "old"))
-        events = aiter(api.watch(INSTANCE, resource_version="1"))
+    async def test_a_version_that_is_too_old_is_gone(self, api: KubeApi) -> None:
+        events = aiter(api.watch(FLAVOR, resource_version="1"))
         with pytest.raises(GoneError):
             await anext(events)
 
@@ -178,14 +177,14 @@ class DeletionContract:
 
     @pytest.mark.parametrize("propagation", ["Background", "Foreground"])
     async def test_children_go_with_their_owner(
-        self, api: KubeApi, kubectl: Kubectl, namespace: str, propagation: str
+        self, api: KubeApi, kubectl: Kubectl, namespace: str, propagation: Propagation
     ) -> None:
-        parent = await api.create(INSTANCE, instance(namespace, "owner"))
+        parent = await api.create(CONFIG_MAP, config_map(namespace, "owner", {}))
         child = config_map(namespace, "owned", {}, ownerReferences=[owner(parent)])
         await api.apply(CONFIG_MAP, child)
         await api.apply(CONFIG_MAP, config_map(namespace, "free", {}))
-        await kubectl.delete(INSTANCE, namespace, "owner", propagation)
-        await missing(api, INSTANCE, namespace, "owner")
+        await kubectl.delete(CONFIG_MAP, namespace, "owner", propagation)
+        await missing(api, CONFIG_MAP, namespace, "owner")
         await missing(api, CONFIG_MAP, namespace, "owned")
         assert await api.get(CONFIG_MAP, namespace, "free")
 

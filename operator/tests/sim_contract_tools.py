@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from coffer_operator.kube.api import (
-    INSTANCE,
+    FLAVOR,
     Kind,
     KubeApi,
     NotFoundError,
@@ -15,6 +15,7 @@ from coffer_operator.kube.api import (
 
 T = TypeVar("T")
 DEADLINE_S = 30.0
+Propagation = Literal["Background", "Foreground"]
 
 
 class Kubectl(Protocol):
@@ -23,15 +24,20 @@ class Kubectl(Protocol):
     async def patch(
         self,
         kind: Kind,
-        namespace: str,
+        namespace: str | None,
         name: str,
         patch: Mapping[str, Any],
-        subresource: str = "",
     ) -> Object:
         """JSON merge patch."""
         ...
 
-    async def delete(self, kind: Kind, namespace: str, name: str, propagation: str) -> None:
+    async def delete(
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        propagation: Propagation,
+    ) -> None:
         """Delete with a propagation policy."""
         ...
 
@@ -124,17 +130,28 @@ def endpoint_slice(namespace: str, name: str) -> Object:
     }
 
 
-def instance(namespace: str, name: str) -> Object:
+def flavor(name: str) -> Object:
+    """An object of ours that nobody acts on."""
     return {
-        "apiVersion": INSTANCE.api_version,
-        "kind": "DatabaseInstance",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {
-            "datastore": {"type": "mariadb"},
-            "flavor": "small",
-            "volume": {"size": "1Gi"},
-            "databases": [{"name": "app"}],
-        },
+        "apiVersion": FLAVOR.api_version,
+        "kind": FLAVOR.kind,
+        "metadata": {"name": name},
+        "spec": {"vcpus": "1", "ram": "1Gi"},
+    }
+
+
+def said(reason: str) -> Object:
+    """A status with one condition."""
+    return {
+        "conditions": [
+            {
+                "type": "coffer.dev/Tried",
+                "status": "True",
+                "reason": reason,
+                "message": "",
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            }
+        ]
     }
 
 

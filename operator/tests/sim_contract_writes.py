@@ -9,7 +9,7 @@ from coffer_operator.kube.api import (
     ABSENT,
     CONFIG_MAP,
     ENDPOINT_SLICE,
-    INSTANCE,
+    FLAVOR,
     PVC,
     SERVICE,
     STATEFUL_SET,
@@ -26,8 +26,9 @@ from sim_contract_tools import (
     claim,
     config_map,
     endpoint_slice,
-    instance,
+    flavor,
     owner,
+    said,
     service,
     stateful_set,
     version,
@@ -268,51 +269,44 @@ class WriteContract:
     async def test_spec_and_status_are_written_apart(
         self, api: KubeApi, kubectl: Kubectl, namespace: str
     ) -> None:
-        created = await api.create(
-            INSTANCE, {**instance(namespace, "parts"), "status": {"phase": "Active"}}
-        )
-        assert created["metadata"]["generation"] == 1
-        assert not created.get("status")
-        patched = await api.patch(
-            INSTANCE,
-            namespace,
-            "parts",
-            {"status": {"phase": "Building"}, "spec": {"flavor": "large"}},
-            subresource="status",
-        )
-        assert patched["status"]["phase"] == "Building"
-        assert patched["spec"]["flavor"] == "small"
-        assert patched["metadata"]["generation"] == 1
-        edited = await kubectl.patch(
-            INSTANCE,
-            namespace,
-            "parts",
-            {"spec": {"flavor": "large"}, "status": {"phase": "Active"}},
-        )
-        assert edited["metadata"]["generation"] == 2
-        assert edited["status"]["phase"] == "Building"
+        obj = service(namespace, "parts", [{"name": "db", "port": 3306}])
+        created = await api.create(SERVICE, {**obj, "status": said("Early")})
+        assert not created.get("status", {}).get("conditions")
+        patch = {"status": said("First"), "spec": {"ports": None}}
+        patched = await api.patch(SERVICE, namespace, "parts", patch, subresource="status")
+        assert patched["status"]["conditions"] == said("First")["conditions"]
+        assert [port["port"] for port in patched["spec"]["ports"]] == [3306]
+        edit = {"status": said("Second"), "spec": {"publishNotReadyAddresses": False}}
+        edited = await kubectl.patch(SERVICE, namespace, "parts", edit)
+        assert edited["status"]["conditions"] == said("First")["conditions"]
+        assert not edited["spec"].get("publishNotReadyAddresses")
 
-    async def test_unknown_fields_of_ours_are_dropped(self, api: KubeApi, namespace: str) -> None:
-        await api.create(INSTANCE, instance(namespace, "unknown"))
-        patched = await api.patch(
-            INSTANCE,
-            namespace,
-            "unknown",
-            {"status": {"phase": "Building", "nobodyKnows": "this"}},
-            subresource="status",
-        )
-        assert patched["status"] == {"phase": "Building"}
+    async def test_only_the_spec_moves_the_generation(self, api: KubeApi, namespace: str) -> None:
+        await api.create(STATEFUL_SET, stateful_set(namespace, "moves"))
+        patch: Object = {"metadata": {"annotations": {"mark": "1"}}}
+        marked = await api.patch(STATEFUL_SET, namespace, "moves", patch)
+        assert marked["metadata"]["generation"] == 1
+        patch = {"spec": {"template": {"metadata": {"annotations": {"mark": "1"}}}}}
+        changed = await api.patch(STATEFUL_SET, namespace, "moves", patch)
+        assert changed["metadata"]["generation"] == 2
 
-    async def test_the_schema_of_ours_is_enforced(self, api: KubeApi, namespace: str) -> None:
-        wrong = instance(namespace, "wrong")
-        wrong["spec"]["volume"]["size"] = "plenty"
+    async def test_fields_that_our_schema_lacks_are_dropped(
+        self, api: KubeApi, namespace: str
+    ) -> None:
+        name = f"{namespace}-unknown"
+        odd = flavor(name)
+        odd["spec"]["nobodyKnows"] = "this"
+        created = await api.create(FLAVOR, odd)
+        try:
+            assert "nobodyKnows" not in created["spec"]
+        finally:
+            await api.delete(FLAVOR, None, name)
+
+    async def test_our_schema_is_enforced(self, api: KubeApi, namespace: str) -> None:
+        wrong = flavor(f"{namespace}-schema")
+        wrong["spec"]["ram"] = "plenty"
         with pytest.raises(InvalidError):
-            await api.create(INSTANCE, wrong)
-        await api.create(INSTANCE, instance(namespace, "right"))
-        with pytest.raises(InvalidError):
-            await api.patch(
-                INSTANCE, namespace, "right", {"status": {"phase": "Odd"}}, subresource="status"
-            )
+            await api.create(FLAVOR, wrong)
 
     async def test_what_a_stateful_set_needs_is_enforced(
         self, api: KubeApi, namespace: str

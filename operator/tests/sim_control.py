@@ -69,20 +69,22 @@ class StatefulSets(Controller):
         metadata = change.shown["metadata"]
         if kind == STATEFUL_SET:
             key = (metadata["namespace"], metadata["name"])
-            asyncio.get_running_loop().call_later(self._delay_s(), self._saw, key, change.after)
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._delay_s(), self._saw, key, change.shown, change.after is None)
         elif kind == POD:
             for owner in metadata.get("ownerReferences", ()):
                 if owner["kind"] == "StatefulSet":
                     self.poke(metadata["namespace"], owner["name"])
 
-    def _saw(self, key: Key, obj: Object | None) -> None:
+    def _saw(self, key: Key, obj: Object, gone: bool) -> None:
         known = self._seen.get(key)
-        if obj is None:
-            self._seen.pop(key, None)
+        if known is not None and _version(known) > _version(obj):
             return
-        if known is None or _version(known) < _version(obj):
+        if gone:
+            self._seen.pop(key, None)
+        else:
             self._seen[key] = obj
-        self.reconcile(*key)
+            self.reconcile(*key)
 
     def reconcile(self, namespace: str, name: str) -> None:
         wanted = self._seen.get((namespace, name))

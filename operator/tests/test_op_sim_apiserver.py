@@ -24,14 +24,11 @@ class OtherManager:
     async def patch(
         self,
         kind: Kind,
-        namespace: str,
+        namespace: str | None,
         name: str,
         patch: Mapping[str, Any],
-        subresource: str = "",
     ) -> Object:
-        return self._server.patch(
-            kind, namespace, name, patch, subresource=subresource, manager="kubectl"
-        )
+        return self._server.patch(kind, namespace, name, patch, manager="kubectl")
 
     async def delete(self, kind: Kind, namespace: str, name: str, propagation: Propagation) -> None:
         self._server.delete(kind, namespace, name, Deletion(propagation=propagation))

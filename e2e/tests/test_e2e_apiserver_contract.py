@@ -1,0 +1,106 @@
+"""A real API server keeps the contract that the simulated one keeps (operator/tests/sim_*)."""
+
+import asyncio
+import json
+import random
+import sys
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from coffer_operator.kube.api import Kind, KubeApi, Object
+from coffer_operator.kube.client import connect
+from e2e_kube import Kube, Space
+
+# The contract lies beside the simulation, whose folder pytest adds only where it collects it.
+sys.path.insert(0, str(Path(__file__).parents[2] / "operator" / "tests"))
+
+from sim_contract import DeletionContract, WatchContract
+from sim_contract_writes import (
+    ServerSideApplyContract,
+    WriteContract,
+)
+
+pytestmark = pytest.mark.e2e
+
+
+class Kubectl:
+    """kubectl, as the other manager."""
+
+    def __init__(self, kube: Kube) -> None:
+        self._kube = kube
+
+    async def patch(
+        self, kind: Kind, namespace: str | None, name: str, patch: Mapping[str, Any]
+    ) -> Object:
+        printed = await asyncio.to_thread(
+            self._kube.run,
+            "patch",
+            f"{kind.plural}.{kind.group}" if kind.group else kind.plural,
+            name,
+            *(["-n", namespace] if namespace else []),
+            "--type=merge",
+            f"--patch={json.dumps(patch)}",
+            "--field-manager=kubectl",
+            "--show-managed-fields",
+            "-o",
+            "json",
+        )
+        obj: Object = json.loads(printed)
+        return obj
+
+    async def delete(
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        propagation: Literal["Background", "Foreground"],
+    ) -> None:
+        await asyncio.to_thread(
+            self._kube.run,
+            "delete",
+            kind.plural,
+            name,
+            "-n",
+            namespace,
+            f"--cascade={propagation.lower()}",
+            "--wait=false",
+        )
+
+
+@pytest.fixture
+async def api(kube: Kube) -> AsyncIterator[KubeApi]:
+    """Coffer's own client, as the administrator."""
+    client = await connect(random.Random(0), kubeconfig=str(kube.kubeconfig))
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+@pytest.fixture
+def kubectl(kube: Kube) -> Kubectl:
+    return Kubectl(kube)
+
+
+@pytest.fixture
+def namespace(space: Space) -> str:
+    return space.name
+
+
+class TestServerSideApply(ServerSideApplyContract):
+    pass
+
+
+class TestWrites(WriteContract):
+    pass
+
+
+class TestWatches(WatchContract):
+    pass
+
+
+class TestDeletion(DeletionContract):
+    pass
