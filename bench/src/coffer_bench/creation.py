@@ -165,3 +165,14 @@ async def answer(api: KubeApi, side: Side, namespace: str, name: str) -> float:
 
 async def prepare(api: KubeApi) -> None:
     await api.apply(FLAVOR, flavor())
+
+
+async def compare(api: KubeApi, count: int, image: str, runs: int) -> tuple[Samples, Samples]:
+    """Floor and Coffer in turns; an extra first run of each warms caches and is not counted."""
+    floor_samples, coffer_samples = Samples(), Samples()
+    await run_once(api, FLOOR, count, image, Samples())
+    await run_once(api, COFFER, count, image, Samples())
+    for _ in range(runs):
+        await run_once(api, FLOOR, count, image, floor_samples)
+        await run_once(api, COFFER, count, image, coffer_samples)
+    return floor_samples, coffer_samples

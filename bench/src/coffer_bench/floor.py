@@ -9,20 +9,25 @@ from typing import Any
 Object = dict[str, Any]
 PASSWORD = "floor"
 
-_MARIADB = """
+_INITIALISE = """
 set -eu
 data=/data/db
 if [ ! -d "$data" ]; then
   mariadb-install-db --no-defaults --datadir="$data" --auth-root-authentication-method=normal \
     --skip-test-db >/dev/null
 fi
-exec mariadbd --no-defaults --datadir="$data" --socket=/tmp/s --bind-address=0.0.0.0 \
-  --pid-file=/tmp/pid --innodb-buffer-pool-size=128M --init-file=/init/init.sql
 """
+_ENGINE = (
+    'mariadbd --no-defaults --datadir="$data" --socket=/tmp/s --bind-address=0.0.0.0'
+    " --pid-file=/tmp/pid --innodb-buffer-pool-size=128M --init-file=/init/init.sql"
+)
+#: The container is the engine; or a loop that starts a dead engine again at once.
+_ONCE = f"{_INITIALISE}exec {_ENGINE}\n"
+_FOR_EVER = f"{_INITIALISE}while :; do {_ENGINE} || :; done\n"
 
 
-def objects(name: str, image: str) -> list[Object]:
-    """The manifests of one floor instance called `name`."""
+def objects(name: str, image: str, *, loop: bool = False) -> list[Object]:
+    """The manifests of one floor instance called `name`; `loop` starts a dead engine again."""
     labels = {"floor": name}
     return [
         {
@@ -47,7 +52,7 @@ def objects(name: str, image: str) -> list[Object]:
                 "replicas": 1,
                 "serviceName": name,
                 "selector": {"matchLabels": labels},
-                "template": {"metadata": {"labels": labels}, "spec": _pod(name, image)},
+                "template": {"metadata": {"labels": labels}, "spec": _pod(name, image, loop)},
                 "volumeClaimTemplates": [
                     {
                         "metadata": {"name": "data"},
@@ -62,7 +67,7 @@ def objects(name: str, image: str) -> list[Object]:
     ]
 
 
-def _pod(name: str, image: str) -> Object:
+def _pod(name: str, image: str, loop: bool) -> Object:
     return {
         "securityContext": {"runAsUser": 999, "runAsGroup": 999, "fsGroup": 999},
         "terminationGracePeriodSeconds": 10,
@@ -72,7 +77,7 @@ def _pod(name: str, image: str) -> Object:
                 "name": "database",
                 "image": image,
                 "imagePullPolicy": "IfNotPresent",
-                "command": ["sh", "-c", _MARIADB],
+                "command": ["sh", "-c", _FOR_EVER if loop else _ONCE],
                 "resources": {
                     "requests": {"memory": "512Mi", "cpu": "25m"},
                     "limits": {"memory": "512Mi", "cpu": "250m"},
