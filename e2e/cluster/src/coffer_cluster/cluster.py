@@ -149,9 +149,14 @@ class Cluster:
             self._start_controllers()
             for outcome in started:
                 outcome.result()
+        self._furnish()
+        new = [node for node in wanted if not node.settled_mark.exists()]
+        for node in new if len(new) < len(wanted) else []:
+            node.catch_up()
         for node in wanted:
             node.join()
-        self._settle(wanted, starting)
+            node.share_memory(len(wanted))
+        self._check(wanted, new)
 
     def _wait_for_api(self) -> None:
         api, box = Api.direct(self.layout), self.layout.control_plane
@@ -173,21 +178,21 @@ class Cluster:
         box.start(controlplane.s3(layout))
         box.start(controlplane.s3_tls(layout))
 
-    def _settle(self, wanted: list[Node], starting: list[Node]) -> None:
-        """What is left to do once programs run: objects, images on new nodes, and checks."""
-        if not self.layout.furnished.exists():
-            for path, content in base_objects(self.plan):
-                Api.direct(self.layout).apply(path, content)
-            self.layout.furnished.touch()
-        settled = [node for node in wanted if node not in starting]
-        for node in settled:
-            node.share_memory(len(wanted))
-        for node in starting if settled else []:
-            node.catch_up()
+    def _furnish(self) -> None:
+        """The objects that every cluster starts with."""
+        if self.layout.furnished.exists():
+            return
+        for path, content in base_objects(self.plan):
+            Api.direct(self.layout).apply(path, content)
+        self.layout.furnished.touch()
+
+    def _check(self, wanted: list[Node], new: list[Node]) -> None:
         checks.wait_for_nodes(self.layout, wanted)
-        if starting:
+        if new:
             with console.step("checking connections from the machine and from pods"):
-                checks.wait_for_connections(self.layout, starting)
+                checks.wait_for_connections(self.layout, new)
+        for node in new:
+            node.settled_mark.touch()
 
     def down(self) -> None:
         """Leave nothing of the cluster on the machine, whoever started it."""

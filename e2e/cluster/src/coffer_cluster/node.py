@@ -88,11 +88,12 @@ class Node:
 
     def catch_up(self) -> None:
         """Bring the images that other nodes were given while this one was down or not yet there."""
-        for number in self.layout.node_numbers():
-            other = Node(self.layout, number)
-            if number != self.number and other.alive:
-                images.copy_missing(other.sandbox, self.sandbox, self.layout.root)
-                return
+        numbers = [number for number in self.layout.node_numbers() if number != self.number]
+        others = [node for node in (Node(self.layout, n) for n in numbers) if node.alive]
+        # Those that have caught up themselves come first.
+        others.sort(key=lambda node: not node.settled_mark.exists())
+        if others:
+            images.copy_missing(others[0].sandbox, self.sandbox, self.layout.root)
 
     def join(self) -> None:
         """Start what speaks to the API server: without an answer it would ask ever less often."""
@@ -106,6 +107,7 @@ class Node:
         plan, box = self.layout.plan, self.sandbox
         box.end()
         box.folder.mkdir(exist_ok=True)
+        self.settled_mark.unlink(missing_ok=True)
         if not self._connected_mark.exists():
             network.connect_node(plan, self.number, self._connected())
             self._connected_mark.touch()
@@ -122,6 +124,11 @@ class Node:
         (box.folder / "containerd.toml").write_text(nodeconfig.containerd(box.folder / "cni"))
         self._issue_certificate()
         self._kubelet_file.write_text(self._kubelet_config(nodes))
+
+    @property
+    def settled_mark(self) -> Path:
+        """Exists once this boot of the node has its images and has been checked."""
+        return self.sandbox.folder / "settled"
 
     @property
     def _connected_mark(self) -> Path:
