@@ -5,13 +5,15 @@ import json
 import random
 import sys
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import aiohttp
 import pytest
 
 from coffer_operator.kube.api import Kind, KubeApi, Object
-from coffer_operator.kube.client import connect
+from coffer_operator.kube.client import KubeClient, _Request, connect
 from e2e_kube import Kube, Space
 
 # The contract lies beside the simulation, whose folder pytest adds only where it collects it.
@@ -78,6 +80,21 @@ async def api(kube: Kube) -> AsyncIterator[KubeApi]:
         yield client
     finally:
         await client.close()
+
+
+@pytest.fixture
+def patient_api(api: KubeApi, monkeypatch: pytest.MonkeyPatch) -> KubeApi:
+    """Bookmarks come every minute or two, and shortly before a watch ends: let it end soon."""
+    assert isinstance(api, KubeClient)
+    send = api._send
+
+    async def send_short(request: _Request) -> aiohttp.ClientResponse:
+        if request.verb == "watch":
+            request = replace(request, query={**request.query, "timeoutSeconds": "5"})
+        return await send(request)
+
+    monkeypatch.setattr(api, "_send", send_short)
+    return api
 
 
 @pytest.fixture

@@ -248,13 +248,15 @@ class ApiServer:
 
     @staticmethod
     def _check_version(live: Object, metadata: Mapping[str, Any]) -> None:
-        for field in ("resourceVersion", "uid"):
-            wanted = metadata.get(field)
-            if wanted is not None and wanted != live["metadata"][field]:
-                raise ConflictError(
-                    f"Operation cannot be fulfilled on {live['metadata']['name']}: "
-                    f"the object has been modified ({field} {wanted})"
-                )
+        wanted = metadata.get("resourceVersion")
+        if wanted is not None and wanted != live["metadata"]["resourceVersion"]:
+            raise ConflictError(
+                f"Operation cannot be fulfilled on {live['metadata']['name']}: "
+                f"the object has been modified (resourceVersion {wanted})"
+            )
+        uid = metadata.get("uid")
+        if uid is not None and uid != live["metadata"]["uid"]:
+            raise InvalidError(f"metadata.uid: Invalid value: {uid!r}: field is immutable")
 
     @staticmethod
     def _has_status(kind: Kind) -> bool:

@@ -47,6 +47,11 @@ async def server() -> ApiServer:
 
 @pytest.fixture
 def api(server: ApiServer) -> KubeApi:
+    return SimClient(server)
+
+
+@pytest.fixture
+def patient_api(server: ApiServer) -> KubeApi:
     return SimClient(server, bookmark_s=0.01)
 
 
