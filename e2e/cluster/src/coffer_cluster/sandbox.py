@@ -27,7 +27,7 @@ COMMAND_TIMEOUT_S = 20
 #: Programs see nothing of the caller's environment, least of all its proxies.
 BASE_ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "HOME": "/root",
+    "HOME": "/run",
 }
 #: Where the machine's programs and their settings lie, beside our own folders.
 SYSTEM_PATHS = ("/usr", "/etc", "/bin", "/sbin", "/lib", "/lib64", "/var/lib", "/var/log", "/tmp")  # noqa: S108 - kept as mounted, nothing is written
