@@ -83,7 +83,7 @@ def _pod(name: str, image: str, loop: bool) -> Object:
                     "limits": {"memory": "512Mi", "cpu": "250m"},
                 },
                 "readinessProbe": {
-                    "exec": {"command": ["mariadb-admin", "--socket=/tmp/s", "-uroot", "ping"]},
+                    "exec": {"command": ["mariadb", "--socket=/tmp/s", "-uroot", "-eSELECT 1"]},
                     "periodSeconds": 1,
                 },
                 "volumeMounts": [
