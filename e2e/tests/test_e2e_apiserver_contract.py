@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from coffer_operator.kube.api import Kind, KubeApi, Object
-from coffer_operator.kube.client import KubeClient, _Request, connect
+from coffer_operator.kube.client import _Request, connect
 from e2e_kube import Kube, Space
 
 # The contract lies beside the simulation, whose folder pytest adds only where it collects it.
@@ -83,18 +83,20 @@ async def api(kube: Kube) -> AsyncIterator[KubeApi]:
 
 
 @pytest.fixture
-def patient_api(api: KubeApi, monkeypatch: pytest.MonkeyPatch) -> KubeApi:
-    """Bookmarks come every minute or two, and shortly before a watch ends: let it end soon."""
-    assert isinstance(api, KubeClient)
-    send = api._send
+async def brief_api(kube: Kube, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KubeApi]:
+    client = await connect(random.Random(0), kubeconfig=str(kube.kubeconfig))
+    send = client._send
 
-    async def send_short(request: _Request) -> aiohttp.ClientResponse:
+    async def send_brief(request: _Request) -> aiohttp.ClientResponse:
         if request.verb == "watch":
-            request = replace(request, query={**request.query, "timeoutSeconds": "5"})
+            request = replace(request, query={**request.query, "timeoutSeconds": "8"})
         return await send(request)
 
-    monkeypatch.setattr(api, "_send", send_short)
-    return api
+    monkeypatch.setattr(client, "_send", send_brief)
+    try:
+        yield client
+    finally:
+        await client.close()
 
 
 @pytest.fixture

@@ -42,14 +42,16 @@ class Kubectl(Protocol):
         ...
 
 
-async def eventually(attempt: Callable[[], Awaitable[T | None]], what: str) -> T:
-    """The first answer that is not None; AssertionError after the deadline."""
-    deadline = asyncio.get_running_loop().time() + DEADLINE_S
+async def eventually(
+    attempt: Callable[[], Awaitable[T | None]], what: str, most_s: float = DEADLINE_S
+) -> T:
+    """The first answer that is not None; AssertionError after `most_s`."""
+    deadline = asyncio.get_running_loop().time() + most_s
     while True:
         found = await attempt()
         if found is not None:
             return found
-        assert asyncio.get_running_loop().time() < deadline, f"not within {DEADLINE_S} s: {what}"
+        assert asyncio.get_running_loop().time() < deadline, f"not within {most_s} s: {what}"
         await asyncio.sleep(0.02)
 
 
@@ -194,11 +196,13 @@ class Stream:
         self._task = asyncio.create_task(self._run(api, kind, namespace, since))
 
     async def _run(self, api: KubeApi, kind: Kind, namespace: str, since: str) -> None:
-        async for event in api.watch(kind, resource_version=since):
-            if event.type == "BOOKMARK":
-                self.bookmarks.append(version(event.object))
-            elif event.object["metadata"].get("namespace") == namespace:
-                self.events.append(event)
+        while True:  # a server ends its watches; one goes on from where it was
+            async for event in api.watch(kind, resource_version=since):
+                since = version(event.object)
+                if event.type == "BOOKMARK":
+                    self.bookmarks.append(since)
+                elif event.object["metadata"].get("namespace") == namespace:
+                    self.events.append(event)
 
     def seen(self) -> list[tuple[str, str]]:
         return [(event.type, event.object["metadata"]["name"]) for event in self.events]

@@ -51,7 +51,7 @@ def api(server: ApiServer) -> KubeApi:
 
 
 @pytest.fixture
-def patient_api(server: ApiServer) -> KubeApi:
+def brief_api(server: ApiServer) -> KubeApi:
     return SimClient(server, bookmark_s=0.01)
 
 
