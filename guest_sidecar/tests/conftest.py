@@ -1,8 +1,6 @@
-"""Engines from Debian where they are missing, an empty data directory of each, and pods."""
+"""An empty data directory of each engine, and pods."""
 
 import asyncio
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,29 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from guest_engines import program
 from guest_harness import MakePod, Pod, as_user, give_away
 
 # pytest-asyncio asks for the current event loop before each test; where none was ever set, asyncio
 # makes one that nobody closes, and warnings are errors here.
 asyncio.set_event_loop(None)
-
-PACKAGES = {
-    "mariadbd": ("mariadb-server-core", "mariadb-client-core"),
-    "redis-server": ("redis-server",),
-}
-
-
-def install(program: str) -> None:
-    """Make sure that an engine is there. Its service packages would start it, so not those."""
-    if shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin") is None:
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for command in (
-            ["apt-get", "update", "-qq"],
-            ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *PACKAGES[program]],
-        ):
-            subprocess.run(
-                command, check=True, env=environment, timeout=600, stdout=subprocess.DEVNULL
-            )
 
 
 def make_seed(manager: str, folder: Path) -> Path:
@@ -53,17 +34,33 @@ def make_seed(manager: str, folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def mariadb_seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    install("mariadbd")
+    program("mariadbd")
     return make_seed("mariadb", tmp_path_factory.mktemp("mariadb"))
+
+
+@pytest.fixture(scope="session")
+def redis_seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    program("redis-server")
+    return make_seed("redis", tmp_path_factory.mktemp("redis"))
 
 
 @pytest.fixture
 def mariadb_pod(mariadb_seed: Path) -> Iterator[MakePod]:
     """Makes pods with a MariaDB; they end with the test."""
+    yield from _pods("mariadb", "10.11", mariadb_seed)
+
+
+@pytest.fixture
+def redis_pod(redis_seed: Path) -> Iterator[MakePod]:
+    """Makes pods with a Redis; they end with the test."""
+    yield from _pods("redis", "7.0", redis_seed)
+
+
+def _pods(manager: str, usual: str, seed: Path) -> Iterator[MakePod]:
     pods: list[Pod] = []
 
-    def make(version: str = "10.11", volume: Path | None = None) -> Pod:
-        pods.append(Pod("mariadb", version, mariadb_seed, volume=volume))
+    def make(version: str = usual, volume: Path | None = None) -> Pod:
+        pods.append(Pod(manager, version, seed, volume=volume))
         return pods[-1]
 
     yield make

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +19,7 @@ from hypothesis import strategies as st
 
 from coffer_guest import clients, connect
 from coffer_guest.clients import Credentials, mariadb
+from guest_engines import program
 
 PASSWORD = "pa ss'\"\\#;=\t$(x)%é"
 FIELDS = {"manager": "mariadb", "username": "app", "password": PASSWORD, "port": 3306}
@@ -112,10 +112,8 @@ def _start(tmp_path: Path, fields: dict[str, Any], *arguments: str) -> list[str]
 
 @pytest.mark.guest
 def test_the_real_mariadb_reads_every_character(tmp_path: Path) -> None:
-    real = shutil.which("mariadb")
-    assert real is not None, "the tests need mariadb-client-core"
     stand_in = tmp_path / "mariadb"  # --print-defaults is heard right after the first option only
-    stand_in.write_text(f'#!/bin/sh\nexec {real} "$1" --print-defaults\n')
+    stand_in.write_text(f'#!/bin/sh\nexec {program("mariadb")} "$1" --print-defaults\n')
     stand_in.chmod(0o755)
     done = subprocess.run(
         _start(tmp_path, FIELDS),
@@ -133,26 +131,26 @@ def test_the_real_mariadb_reads_every_character(tmp_path: Path) -> None:
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[int]:
     """A real server with the user app; its port."""
-    server = shutil.which("redis-server") or str(_server_of_tools(tmp_path))
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = int(probe.getsockname()[1])
     acl = tmp_path / "users.acl"
     digest = hashlib.sha256(PASSWORD.encode()).hexdigest()
     acl.write_text(f"user default off\nuser app on #{digest} ~* &* +@all\n")
-    command = [server, "--port", str(port), "--bind", "127.0.0.1", "--aclfile", str(acl)]
+    command = [
+        program("redis-server"),
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--aclfile",
+        str(acl),
+    ]
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen([*command, "--save", "", "--dir", str(tmp_path)], stdout=log)
     _wait_for_port(port)
     yield port
     process.terminate()
     process.wait(30)
-
-
-def _server_of_tools(folder: Path) -> Path:
-    """redis-tools has the server's one binary under another name."""
-    link = folder / "redis-server"
-    link.symlink_to("/usr/bin/redis-check-rdb")
-    return link
 
 
 def _wait_for_port(port: int) -> None:

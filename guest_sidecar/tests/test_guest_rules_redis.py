@@ -1,18 +1,17 @@
 """Every parameter of Redis's rules and template is one of the real server, and of that kind."""
 
 import re
-import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import hiredis
 import pytest
-import redis
 
 from coffer_common.rules import Parameter, ParameterType, load
 from coffer_common.templates import render
 from coffer_common.wire import FlavorSize
-from rules_engines import folder, need, running
+from guest_engines import Redis, folder, program, reachable, running
+from guest_harness import until
 
 pytestmark = pytest.mark.guest
 
@@ -26,54 +25,33 @@ WORDS = re.compile(r"[^0-9.-]")
 NUMBERS = {ParameterType.INTEGER, ParameterType.SIZE, ParameterType.DURATION}
 
 
-@pytest.fixture(scope="module")
-def program() -> str:
-    """Debian's redis-server is redis-check-rdb by another name, and of a package with a service."""
-    need("redis-check-rdb", "redis-tools")
-    found = shutil.which("redis-check-rdb")
-    assert found
-    return found
-
-
-def serve(program: str, home: Path, flavor: FlavorSize) -> Iterator["redis.Redis"]:
-    server = home / "redis-server"
-    server.symlink_to(program)
+def serve(home: Path, flavor: FlavorSize) -> Iterator[Redis]:
     (home / "redis.conf").write_text(render("redis", "7.0", flavor))
-    client = redis.Redis(unix_socket_path=str(home / "sock"), decode_responses=True)
-
-    def answers() -> None:
-        try:
-            client.ping()
-        except redis.RedisError as error:
-            raise ConnectionError(str(error)) from error
-
+    path = home / "sock"
     argv = [
-        str(server),
+        program("redis-server"),
         str(home / "redis.conf"),
         *("--port", "0"),
-        *("--unixsocket", str(home / "sock")),
+        *("--unixsocket", str(path)),
         *("--dir", str(home)),
     ]
-    try:
-        with running(argv, home / "log", answers):
-            yield client
-            wait_for_rewrite(client)
-    finally:
-        client.close()
+    with running(argv, home / "log", lambda: reachable(path)), Redis(path) as client:
+        yield client
+        wait_for_rewrite(client)
 
 
-def wait_for_rewrite(client: "redis.Redis") -> None:
-    """Whoever sets appendonly has started a rewrite; until it ends Redis ignores SIGTERM."""
-    deadline = time.monotonic() + 30
-    while client.info("persistence")["aof_rewrite_in_progress"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+def wait_for_rewrite(client: Redis) -> None:
+    """Whoever sets appendonly has started a rewrite; until it ends Redis refuses to stop."""
+    until(
+        "the rewrite ends",
+        lambda: client.info("persistence")["aof_rewrite_in_progress"] == "0",
+    )
 
 
 @pytest.fixture(scope="module")
-def server(program: str) -> Iterator["redis.Redis"]:
+def server() -> Iterator[Redis]:
     with folder() as home:
-        yield from serve(program, home, TINY)
+        yield from serve(home, TINY)
 
 
 def each_rule(**wanted: bool) -> pytest.MarkDecorator:
@@ -86,12 +64,14 @@ def each_rule(**wanted: bool) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("rule", chosen, ids=lambda rule: rule.name)
 
 
-def current(server: "redis.Redis", name: str) -> str:
-    return str(server.config_get(name)[name])
+def current(server: Redis, name: str) -> str:
+    found, value = server.ask("CONFIG", "GET", name)
+    assert found == name
+    return str(value)
 
 
 @each_rule()
-def test_a_rule_agrees_with_the_server(server: "redis.Redis", rule: Parameter) -> None:
+def test_a_rule_agrees_with_the_server(server: Redis, rule: Parameter) -> None:
     value = current(server, rule.name)
     if rule.type is ParameterType.BOOLEAN:
         assert value in ("yes", "no")
@@ -115,23 +95,23 @@ def settings_to_try(rule: Parameter, value: str) -> list[str]:
 
 
 @each_rule(read_only=False, restart_required=False)
-def test_a_dynamic_parameter_is_set_live(server: "redis.Redis", rule: Parameter) -> None:
+def test_a_dynamic_parameter_is_set_live(server: Redis, rule: Parameter) -> None:
     before = current(server, rule.name)
     for value in settings_to_try(rule, before):
-        server.config_set(rule.name, value)
+        server.ask("CONFIG", "SET", rule.name, value)
     assert current(server, rule.name) == before
 
 
 @each_rule(restart_required=True)
-def test_a_static_parameter_is_not_set_live(server: "redis.Redis", rule: Parameter) -> None:
-    with pytest.raises(redis.ResponseError, match=r"can't set (immutable|protected) config"):
-        server.config_set(rule.name, current(server, rule.name))
+def test_a_static_parameter_is_not_set_live(server: Redis, rule: Parameter) -> None:
+    with pytest.raises(hiredis.ReplyError, match=r"can't set (immutable|protected) config"):
+        server.ask("CONFIG", "SET", rule.name, current(server, rule.name))
 
 
 @pytest.mark.parametrize("name", FLAVORS)
-def test_the_server_runs_with_the_templates_values(program: str, name: str) -> None:
+def test_the_server_runs_with_the_templates_values(name: str) -> None:
     with folder() as home:
-        for client in serve(program, home, FLAVORS[name]):
+        for client in serve(home, FLAVORS[name]):
             lines = render("redis", "7.0", FLAVORS[name]).splitlines()
             pairs = [line.split(" ", 1) for line in lines if line and not line.startswith("#")]
             for key, text in pairs:

@@ -11,7 +11,9 @@ import pytest
 from coffer_common.rules import Parameter, ParameterType, load
 from coffer_common.templates import render
 from coffer_common.wire import FlavorSize
-from rules_engines import as_nobody, folder, need, reachable, running
+from coffer_guest.layout import copy_tree
+from guest_engines import folder, output_of, program, reachable, running
+from guest_harness import give_away
 
 pytestmark = pytest.mark.guest
 
@@ -60,17 +62,11 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def home() -> Iterator[Path]:
-    need("mariadbd", "mariadb-server-core")
+def home(mariadb_seed: Path) -> Iterator[Path]:
     with folder() as path:
-        as_nobody(
-            "mariadb-install-db",
-            "--no-defaults",
-            f"--datadir={path}/data",
-            "--auth-root-authentication-method=normal",
-            "--skip-test-db",
-            "--skip-name-resolve",
-        )
+        copy_tree(mariadb_seed, path / "data")
+        (path / "init.sql").write_text("ALTER USER root@localhost IDENTIFIED BY '';\n")
+        give_away(path)
         yield path
 
 
@@ -79,10 +75,11 @@ def server(home: Path) -> Iterator[Server]:
     (home / "my.cnf").write_text(render("mariadb", "10.11", TINY, extra={"server_id": 7}))
     socket = home / "sock"
     argv = [
-        "mariadbd",
+        program("mariadbd"),
         f"--defaults-file={home}/my.cnf",
         f"--datadir={home}/data",
         f"--socket={socket}",
+        f"--init-file={home}/init.sql",
         f"--pid-file={home}/pid",
         "--skip-networking",
     ]
@@ -168,6 +165,6 @@ def test_the_server_runs_with_the_templates_values(server: Server) -> None:
 def test_the_server_knows_every_option_of_the_template(home: Path, name: str) -> None:
     file = home / f"{name}.cnf"
     file.write_text(render("mariadb", "10.11", FLAVORS[name], extra={"server_id": 7}))
-    output = as_nobody("mariadbd", f"--defaults-file={file}", "--help", "--verbose")
+    output = output_of(program("mariadbd"), f"--defaults-file={file}", "--help", "--verbose")
     for word in ("unknown variable", "unknown option", "[ERROR]"):
         assert word not in output
