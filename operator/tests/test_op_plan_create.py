@@ -170,6 +170,16 @@ def test_secrets_of_one_name_from_two_hosts_keep_apart_and_keep_their_names() ->
     assert len(set(bindings.values())) == 2
 
 
+def test_no_name_of_a_user_leads_to_the_secret_of_the_agent() -> None:
+    rules = {"pattern": ".+", "allowed": "anything", "maxLength": 80}
+    version = datastore_version(userNames=rules)
+    subject = world(instance(users=[{"name": "agent-tls"}]), catalogue=catalogue(version))
+    settled = settle_down(subject, plan_instance)
+    names = [b.name for b in settled.instance.status.binding_secrets]
+    assert len(names) == 1
+    assert names[0] != naming.agent_tls("shop")
+
+
 def test_what_is_settled_survives_a_change_of_the_default_version() -> None:
     subject = ready_world()
     newer = catalogue(

@@ -122,7 +122,7 @@ def _secret_names(world: World) -> dict[tuple[str, str], str]:
     """Name of the Secret per (user, host); once given, a name stays."""
     given = {(b.user, b.host): b.name for b in world.instance.status.binding_secrets}
     instance = world.instance.metadata.name
-    taken = set(given.values())
+    taken = {naming.agent_tls(instance), *given.values()}  # what a user's name must not lead to
     names: dict[tuple[str, str], str] = {}
     for user in world.instance.spec.users:
         key = (user.name, user.host or ANY_HOST)
