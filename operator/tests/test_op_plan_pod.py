@@ -200,6 +200,24 @@ def test_a_guest_image_that_cannot_be_pulled_costs_no_phase() -> None:
     assert plan.deletes == ()
 
 
+def test_an_agent_whose_container_ended_is_told_of_with_where_to_look() -> None:
+    guest = ContainerFact("guest", False, False, 0, None, last_exit="exit 0")
+    plan = plan_instance(with_pod(silent(ready_world()), guest=guest, ready=False))
+    text = message_of(plan.status, "Available")
+    assert "does not run: exit 0; see kubectl describe pod shop-0" in text
+
+
+@pytest.mark.parametrize("state", [EngineState.STOPPED, EngineState.WAITING, EngineState.UNKNOWN])
+def test_an_engine_that_stops_with_its_pod_is_not_said_to_need_a_restart(
+    state: EngineState,
+) -> None:
+    plan = plan_instance(with_pod(with_engine(ready_world(), state), deleting=True))
+    assert conditions(plan)["Available"] == ("False", "PodStopping")
+    assert conditions(plan)["Ready"] == ("False", "PodStopping")
+    ended = with_pod(silent(ready_world()), deleting=True, database=container(running=False))
+    assert conditions(plan_instance(ended))["Ready"] == ("False", "PodStopping")
+
+
 def test_a_restarted_operator_writes_nothing_before_it_has_asked() -> None:
     subject = replace(ready_world(), agent=None, ensured_users=frozenset())
     assert writes(subject, plan_instance(subject)) == []

@@ -34,6 +34,8 @@ def judge_serving(
     if world.pod is None:
         return _no(Severity.PROGRESS, reasons.NO_POD, "the pod is not there yet")
     if view.live is not None and view.live.engine.state is not EngineState.UNKNOWN:
+        if world.pod.deleting and not view.engine_answers:
+            return _stopping()
         return _by_engine(view.live.engine)
     return _by_kubelet(world, world.pod, view, pod, conditions)
 
@@ -95,7 +97,7 @@ def _by_kubelet(
     conditions: Mapping[str, Condition],
 ) -> Serving:
     if verdict.runs is False:
-        return _not_running(pod, verdict)
+        return _stopping() if pod.deleting else _not_running(pod, verdict)
     if world.node_ready is False:
         return _unknown(
             reasons.NODE_NOT_READY,
@@ -103,7 +105,7 @@ def _by_kubelet(
             "cannot be told; bring the node back, or delete it once it is surely off",
         )
     if pod.deleting:
-        return _no(Severity.PROGRESS, reasons.POD_STOPPING, "the pod is being replaced")
+        return _stopping()
     if view.live is not None:
         return _unknown(
             reasons.LAUNCHER_UNREACHABLE,
@@ -151,11 +153,18 @@ def _not_running(pod: PodFact, verdict: PodVerdict) -> Serving:
 def _silence(pod: PodFact, view: AgentView) -> str:
     guest = pod.guest
     said = view.error
-    if guest is not None and not guest.running and guest.waiting_reason:
-        said = f"its container waits: {guest.waiting_reason}"
+    if guest is not None and not guest.running:
+        # Kubelet goes on to show the end of the former one while it cannot pull another image.
+        how = guest.waiting_reason or guest.last_exit
+        said = f"its container does not run: {how}" if how else "its container does not run"
+        said = f"{said}; see kubectl describe pod {pod.name}"
     kubelet = "kubelet reports the pod ready" if pod.ready else "the pod is not ready"
     text = f"the agent cannot be reached ({said or 'no answer yet'}); {kubelet}, and the database "
     return " ".join((text + "goes on without the agent").split())
+
+
+def _stopping() -> Serving:
+    return _no(Severity.PROGRESS, reasons.POD_STOPPING, "the pod is being replaced")
 
 
 def _no(severity: Severity, reason: str, message: str) -> Serving:
