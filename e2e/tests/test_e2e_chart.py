@@ -148,8 +148,19 @@ def test_permissions_have_no_wildcard_and_list_no_secret(objects: list[Object]) 
             if "persistentvolumeclaims" in rule["resources"]:
                 # needed to set an owner reference where those are guarded; no plan deletes one
                 assert "deletecollection" not in rule["verbs"]
-            if "databaseinstances" in rule["resources"]:
+            if "databaseinstances" in rule["resources"] and role["metadata"]["name"] == "coffer":
                 assert set(rule["verbs"]) == {"get", "list", "watch"}
+
+
+def test_users_of_a_namespace_may_use_what_they_may_see(objects: list[Object]) -> None:
+    view = one(objects, "ClusterRole", "coffer-view")
+    edit = one(objects, "ClusterRole", "coffer-edit")
+    aggregate = "rbac.authorization.k8s.io/aggregate-to-{}"
+    assert all(aggregate.format(to) in view["metadata"]["labels"] for to in ("view", "edit"))
+    assert aggregate.format("view") not in edit["metadata"]["labels"]
+    assert {verb for rule in view["rules"] for verb in rule["verbs"]} == {"get", "list", "watch"}
+    for rule in edit["rules"]:
+        assert set(rule["resources"]) == {"databaseinstances", "operations"}
 
 
 def test_the_lease_is_the_operators_own(objects: list[Object]) -> None:
