@@ -69,6 +69,27 @@ def test_a_late_answer_does_not_bring_back_what_was_deleted(store: Store[str]) -
     assert store.get("a", "x") is None
 
 
+def test_what_is_gone_is_not_brought_back_by_a_stream_that_is_behind(
+    store: Store[str], news: News
+) -> None:
+    def with_uid(version: int, uid: str) -> dict[str, Any]:
+        found = obj("x", version, uid)
+        found["metadata"]["uid"] = uid
+        return found
+
+    store.saw(with_uid(5, "first"))
+    store.wrote_deletion("a", "x")  # a 404
+    store.saw(with_uid(6, "first"))
+    store.saw(with_uid(7, "first"))
+    assert store.get("a", "x") is None
+    store.saw_deletion(with_uid(8, "first"))
+    store.saw(with_uid(9, "second"))
+    assert store.get("a", "x") == "second"
+    store.wrote_deletion("a", "x")
+    store.saw(with_uid(12, "third"))  # the stream lost the deletion
+    assert store.get("a", "x") == "third"
+
+
 def test_a_deletion_of_an_older_object_does_not_count(store: Store[str]) -> None:
     store.saw(obj("x", 1, "one"))
     store.wrote(obj("x", 8, "made anew"))

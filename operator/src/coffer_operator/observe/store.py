@@ -23,6 +23,7 @@ class Entry(Generic[T]):
     item: T
     owner: Key | None
     version: int
+    uid: str
 
 
 Project = Callable[[Mapping[str, Any]], tuple[T, Key | None]]
@@ -33,6 +34,10 @@ def version_of(obj: Mapping[str, Any]) -> int:
     """The resourceVersion as a number; 0 where there is none."""
     text = str(obj.get("metadata", {}).get("resourceVersion", ""))
     return int(text) if text.isdecimal() else 0
+
+
+def _uid_of(obj: Mapping[str, Any]) -> str:
+    return str(obj["metadata"].get("uid", ""))
 
 
 def ref_of(obj: Mapping[str, Any]) -> Key:
@@ -54,6 +59,7 @@ class Store(Generic[T]):
         self._entries: dict[Key, Entry[T]] = {}
         self._by_owner: dict[Key, dict[str, T]] = {}
         self._stream_version = 0  # the stream has told everything up to here
+        self._gone: dict[Key, str] = {}  # uids of what is gone, until the stream says so as well
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -74,8 +80,15 @@ class Store(Generic[T]):
         return [(ref, entry.item) for ref, entry in self._entries.items()]
 
     def saw(self, obj: Mapping[str, Any]) -> None:
-        """The stream told of an object that was added or changed."""
+        """The stream told of an object that was added or changed.
+
+        One that the API server has told us is gone does not come back: the stream is behind.
+        """
         self._stream_version = max(self._stream_version, version_of(obj))
+        ref = ref_of(obj)
+        if ref in self._gone and self._gone[ref] == _uid_of(obj):
+            return
+        self._gone.pop(ref, None)
         self._put(obj, quiet=False)
 
     def saw_deletion(self, obj: Mapping[str, Any]) -> None:
@@ -83,6 +96,7 @@ class Store(Generic[T]):
         version = version_of(obj)
         self._stream_version = max(self._stream_version, version)
         ref = ref_of(obj)
+        self._gone.pop(ref, None)
         entry = self._entries.get(ref)
         if entry is not None and entry.version <= version:
             self._drop(ref)
@@ -103,6 +117,8 @@ class Store(Generic[T]):
         ]
         for ref in gone:
             self._drop(ref)
+        for ref in [ref for ref in self._gone if ref not in seen]:
+            del self._gone[ref]
         self.saw_version(version)
 
     def wrote(self, obj: Mapping[str, Any]) -> None:
@@ -116,7 +132,11 @@ class Store(Generic[T]):
 
     def wrote_deletion(self, namespace: str, name: str) -> None:
         """The API server said that the object does not exist."""
-        self._drop(Key(namespace, name))
+        ref = Key(namespace, name)
+        entry = self._entries.get(ref)
+        if entry is not None and entry.uid:
+            self._gone[ref] = entry.uid
+        self._drop(ref)
 
     def _put(self, obj: Mapping[str, Any], *, quiet: bool) -> None:
         ref = ref_of(obj)
@@ -127,7 +147,7 @@ class Store(Generic[T]):
         item, owner = self._project(obj)
         if old is not None and old.owner != owner:
             self._unindex(ref, old)
-        self._entries[ref] = Entry(item, owner, version)
+        self._entries[ref] = Entry(item, owner, version, _uid_of(obj))
         if owner is not None:
             self._by_owner.setdefault(owner, {})[ref.name] = item
         if not quiet and self._on_change is not None:
