@@ -159,4 +159,3 @@ class Plan:
     expired_operations: tuple[str, ...] = ()  # to be removed: their time to live is over
     events: tuple[EventNote, ...] = ()
     requeue_after_s: float | None = None
-    notes: Mapping[str, str] = field(default_factory=dict)  # for the log: why
