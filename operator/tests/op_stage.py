@@ -157,3 +157,33 @@ class Stage:
         del namespace, body
         if verb not in ("list", "watch"):
             self.requests.append(f"{verb} {kind.kind} {name}")
+
+
+# --- what tests of act say again and again
+LABELS = {"app.kubernetes.io/managed-by": "coffer", "coffer.dev/instance": "shop"}
+
+
+def service(port: int = 3306) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "shop", "namespace": NS, "labels": LABELS},
+        "spec": {"ports": [{"port": port}], "selector": {"app": "shop"}},
+    }
+
+
+def always(plan: Plan) -> Callable[[World], Plan]:
+    return lambda _: plan
+
+
+def status(world: World) -> dict[str, Any]:
+    """A status that says what failed."""
+    failure = world.failure
+    message = f"{failure.step}: {failure.reason}: {failure.message}" if failure else "fine"
+    ready = {"type": "Ready", "status": "Unknown", "reason": "Test", "message": message}
+    return {"phase": "Building", "conditions": [ready]}
+
+
+def told(stage: Stage) -> str:
+    conditions = stage.server.get(INSTANCE, NS, "shop")["status"]["conditions"]
+    return str(conditions[0]["message"])

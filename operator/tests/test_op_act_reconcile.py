@@ -1,13 +1,11 @@
 """From a plan to what the API server holds: applied once, repaired, never taken over, told."""
 
-import base64
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from coffer_common.wire import DatabaseRequest, EngineAction
-from coffer_operator.guest.api import AgentBusyError, AgentRefusedError
+from coffer_common.wire import EngineAction
+from coffer_operator.guest.api import AgentBusyError
 from coffer_operator.kube.api import (
     ENDPOINT_SLICE,
     EVENT,
@@ -25,50 +23,21 @@ from coffer_operator.plan.model import (
     Delete,
     EmptySlice,
     EngineCall,
-    EnsureDatabase,
-    EnsureUser,
     EventNote,
     FillSlice,
     IssueCertificate,
+    OperationStatusPatch,
     Plan,
 )
 from coffer_operator.plan.world import World
-from op_stage import KEY, NS, Stage
+from op_stage import KEY, LABELS, NS, Stage, always, service, status, told
 
 pytestmark = pytest.mark.looptime
-
-LABELS = {"app.kubernetes.io/managed-by": "coffer", "coffer.dev/instance": "shop"}
 
 
 @pytest.fixture
 async def stage() -> Stage:
     return Stage()
-
-
-def service(port: int = 3306) -> dict[str, Any]:
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": "shop", "namespace": NS, "labels": LABELS},
-        "spec": {"ports": [{"port": port}], "selector": {"app": "shop"}},
-    }
-
-
-def always(plan: Plan) -> Callable[[World], Plan]:
-    return lambda _: plan
-
-
-def status(world: World) -> dict[str, Any]:
-    """A status that says what failed."""
-    failure = world.failure
-    message = f"{failure.step}: {failure.reason}: {failure.message}" if failure else "fine"
-    ready = {"type": "Ready", "status": "Unknown", "reason": "Test", "message": message}
-    return {"phase": "Building", "conditions": [ready]}
-
-
-def told(stage: Stage) -> str:
-    conditions = stage.server.get(INSTANCE, NS, "shop")["status"]["conditions"]
-    return str(conditions[0]["message"])
 
 
 # --- objects
@@ -272,128 +241,6 @@ async def test_a_slice_is_not_emptied_while_its_pod_is_there(stage: Stage) -> No
         assert found["endpoints"][0]["addresses"] == ["10.0.0.9"]
 
 
-# --- calls
-def user(**fields: Any) -> EnsureUser:
-    plain: dict[str, Any] = {
-        "name": "app",
-        "host": "%",
-        "databases": ("shop",),
-        "secret_name": "shop-app",
-        "binding": {
-            "type": "mariadb",
-            "provider": "coffer",
-            "host": "shop-rw.prod.svc",
-            "port": "3306",
-            "database": "shop",
-        },
-        "labels": LABELS,
-        "owner_reference": {
-            "apiVersion": "coffer.dev/v1alpha1",
-            "kind": "DatabaseInstance",
-            "name": "shop",
-            "uid": "u",
-        },
-    }
-    return EnsureUser(**plain | fields)
-
-
-def secret_of(stage: Stage, name: str = "shop-app") -> dict[str, str]:
-    data = stage.server.get(SECRET, NS, name)["data"]
-    return {key: base64.b64decode(value).decode() for key, value in data.items()}
-
-
-def until_ensured(call: EnsureUser) -> Callable[[World], Plan]:
-    def planner(world: World) -> Plan:
-        done = call.key in world.ensured_users
-        return Plan(calls=() if done else (call,), status=status(world))
-
-    return planner
-
-
-async def test_a_password_is_in_the_secret_before_the_engine_has_it(stage: Stage) -> None:
-    """Else a crash, or a second operator, leaves a Secret that does not fit."""
-    stage.make_pod()
-    stage.agents.errors = [AgentBusyError("not now")]
-    async with stage.running(until_ensured(user())):
-        assert secret_of(stage)["password"] == "drawn-password"
-        await stage.settle(2)
-        assert [call[1][1].password for call in stage.agents.calls] == ["drawn-password"] * 2
-
-
-async def test_a_user_gets_a_drawn_password_and_a_binding_secret(stage: Stage) -> None:
-    stage.make_pod()
-    async with stage.running(until_ensured(user())):
-        await stage.look()
-        [(what, (name, request))] = stage.agents.calls
-        assert (what, name, request.password) == ("user", "app", "drawn-password")
-        assert secret_of(stage) == {
-            "type": "mariadb",
-            "provider": "coffer",
-            "host": "shop-rw.prod.svc",
-            "port": "3306",
-            "database": "shop",
-            "username": "app",
-            "password": "drawn-password",
-            "uri": "mariadb://app:drawn-password@shop-rw.prod.svc:3306/shop",
-        }
-        assert stage.server.get(SECRET, NS, "shop-app")["type"] == "servicebinding.io/mariadb"
-
-
-async def test_a_password_that_was_given_out_is_kept(stage: Stage) -> None:
-    stage.make_pod()
-    data = {"password": base64.b64encode(b"known to clients").decode()}
-    metadata = {"name": "shop-app", "namespace": NS, "labels": LABELS}
-    kind = "servicebinding.io/mariadb"
-    stage.write(SECRET, {"metadata": metadata, "data": data, "type": kind})
-    async with stage.running(until_ensured(user())):
-        assert stage.agents.calls[0][1][1].password == "known to clients"
-        assert secret_of(stage)["uri"].startswith("mariadb://app:known%20to%20clients@")
-
-
-async def test_the_users_own_password_is_read_from_the_users_secret(stage: Stage) -> None:
-    stage.make_pod()
-    async with stage.running(until_ensured(user(password_secret=("mine", "pw")))):
-        assert "PasswordSecretMissing: Secret mine does not exist" in told(stage)
-        data = {"pw": base64.b64encode(b"own choice").decode()}
-        stage.write(SECRET, {"metadata": {"name": "mine", "namespace": NS}, "data": data})
-        await stage.settle(2)
-        assert secret_of(stage)["password"] == "own choice"
-        assert told(stage) == "fine"
-
-
-async def test_a_secret_of_another_is_not_overwritten(stage: Stage) -> None:
-    stage.make_pod()
-    stage.write(SECRET, {"metadata": {"name": "shop-app", "namespace": NS}, "data": {}})
-    async with stage.running(until_ensured(user())):
-        assert stage.agents.calls == []
-        assert "NameTaken" in told(stage)
-
-
-async def test_calls_stop_at_the_first_that_fails_and_the_agent_says_why(stage: Stage) -> None:
-    stage.make_pod()
-    stage.agents.errors = [AgentRefusedError("BadName", "no such character set")]
-    done: list[bool] = []
-
-    def planner(world: World) -> Plan:
-        if world.failure:
-            done.append(True)
-        calls = (
-            EnsureDatabase("shop", DatabaseRequest()),
-            EngineCall(EngineAction.RESTART, "token"),
-        )
-        return Plan(calls=() if done else calls, status=status(world))
-
-    async with stage.running(planner):
-        assert [what for what, _ in stage.agents.calls] == ["database"]
-        assert told(stage) == "database shop: BadName: no such character set"
-
-
-async def test_a_call_without_an_address_waits(stage: Stage) -> None:
-    async with stage.running(always(Plan(calls=(EngineCall(EngineAction.START, "t"),)))):
-        await stage.settle(60)
-        assert stage.agents.calls == []
-
-
 # --- failures
 async def test_what_cannot_help_is_told_at_once(stage: Stage) -> None:
     stage.faults.errors["apply", "Service"] = [
@@ -458,8 +305,8 @@ async def test_errors_while_observing_are_retried(stage: Stage) -> None:
 
 
 # --- without an instance
-def operation() -> dict[str, Any]:
-    spec = {"type": "Restart", "instanceRef": {"name": "nobody"}}
+def operation(name: str = "nobody") -> dict[str, Any]:
+    spec = {"type": "Restart", "instanceRef": {"name": name}}
     return {"metadata": {"name": "op", "namespace": NS}, "spec": spec}
 
 
@@ -489,6 +336,28 @@ async def test_a_status_is_written_only_on_the_version_it_was_decided_from(stage
 
     async with stage.running(planner):
         assert stage.server.get(INSTANCE, NS, "shop")["status"]["group"] != "look-1"
+
+
+async def test_what_a_call_is_to_bring_about_is_told_only_once_it_did(stage: Stage) -> None:
+    stage.make_pod()
+    stage.write(OPERATION, operation("shop"))
+    stage.agents.errors = [AgentBusyError("starting")]
+
+    def planner(world: World) -> Plan:
+        if any(o.status.phase for o in world.operations):
+            return Plan()
+        patch = OperationStatusPatch("op", {"phase": "Completed"}, after_calls=True)
+        note = EventNote("Completed", "it is done", operation="op")
+        return Plan(
+            calls=(EngineCall(EngineAction.RESET, "t"),), operations=(patch,), events=(note,)
+        )
+
+    async with stage.running(planner):
+        assert stage.server.every(EVENT, NS) == []
+        assert "status" not in stage.server.get(OPERATION, NS, "op")
+        await stage.settle(2)
+        assert [event["reason"] for event in stage.server.every(EVENT, NS)] == ["Completed"]
+        assert stage.server.get(OPERATION, NS, "op")["status"]["phase"] == "Completed"
 
 
 async def test_an_event_is_announced_once_for_one_decision(stage: Stage) -> None:
