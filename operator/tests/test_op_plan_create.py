@@ -146,6 +146,7 @@ def test_a_change_of_grants_reaches_the_engine() -> None:
     plan = plan_instance(change)
     assert [c.name for c in plan.calls if isinstance(c, EnsureDatabase)] == ["logs"]
     assert [c.databases for c in plan.calls if isinstance(c, EnsureUser)] == [("shop", "logs")]
+    assert [(e.reason, e.warning) for e in plan.events] == [("AccountsPending", False)]
     settled = settle_down(change, plan_instance, 3)
     assert writes(settled, plan_instance(settled)) == []
 

@@ -186,6 +186,13 @@ def test_reset_clears_a_crash_loop() -> None:
     assert [event.reason for event in plan.events] == ["Recovered"]
 
 
+def test_the_end_of_a_reset_is_announced() -> None:
+    subject = asked(operation(kind="ResetStatus"))
+    again = replace(subject, operations=advance(subject, plan_instance(subject)).operations)
+    events = [(e.reason, e.operation) for e in plan_instance(again).events]
+    assert events == [("Completed", "op")]
+
+
 def test_reset_clears_kubelets_back_off_by_a_new_pod() -> None:
     subject = with_engine(ready_world(), EngineState.UNKNOWN)
     assert subject.pod is not None

@@ -123,8 +123,10 @@ class Executor:
             await self._step("status", partial(self._write_status, key, world, plan.status))
         due = tuple(patch for patch in plan.operations if acted or not patch.after_calls)
         await self._report_operations(key, world.operations, due)
+        early = {patch.name for patch in plan.operations if patch not in due}
         for note in plan.events:
-            await self._step("event", partial(self._announce, world, note))
+            if note.operation not in early:
+                await self._step("event", partial(self._announce, world, note))
         await self._remove_expired(key, world.operations, plan)
 
     async def report_orphan(self, key: Key, operation: Operation, plan: Plan) -> None:

@@ -14,6 +14,8 @@ from coffer_operator.plan.model import EventNote, OperationStatusPatch
 
 _GOOD_OPERATIONS = frozenset({OperationPhase.RUNNING, OperationPhase.COMPLETED})
 
+_ASKED_FOR = frozenset({reasons.RESTARTING, reasons.ACCOUNTS_PENDING})
+
 
 def instance_events(former: InstanceStatus, wanted: InstanceStatus) -> tuple[EventNote, ...]:
     """What happened to an instance between two statuses."""
@@ -42,7 +44,7 @@ def operation_events(
     notes = []
     for patch in patches:
         phase = OperationPhase(patch.status["phase"])
-        if phase is former.get(patch.name) or phase is OperationPhase.NEW or patch.after_calls:
+        if phase is former.get(patch.name) or phase is OperationPhase.NEW:
             continue
         notes.append(
             EventNote(
@@ -76,7 +78,7 @@ def _ready(
         reason = reasons.READY if first else reasons.RECOVERED
         return [EventNote(reason, now.message)]
     if was_ready and now.status != Truth.TRUE:
-        warning = now.reason != reasons.RESTARTING
+        warning = now.reason not in _ASKED_FOR
         return [EventNote(now.reason, now.message, warning=warning)]
     return []
 
