@@ -176,6 +176,14 @@ def test_what_the_agent_says_of_the_engine(
     assert plan.deletes == ()
 
 
+def test_how_an_engine_died_is_said_once() -> None:
+    said = "the engine died again and again, last with signal 9"
+    subject = with_engine(ready_world(), EngineState.CRASH_LOOP, message=said, last_exit="signal 9")
+    text = message_of(plan_instance(subject).status, "Ready")
+    assert text.count("signal 9") == 1
+    assert text.endswith("(last exit: signal 9)")
+
+
 @pytest.mark.parametrize("ready", [True, False])
 def test_a_silent_agent_is_unknown_and_never_an_error(ready: bool) -> None:
     subject = with_pod(silent(ready_world()), ready=ready)

@@ -69,6 +69,8 @@ _NOT_SERVING: Final[Mapping[EngineState, tuple[Severity, str, str]]] = {
     ),
 }
 
+_DIED: Final = frozenset({EngineState.CRASHED, EngineState.CRASH_LOOP})
+
 
 def _by_engine(engine: EngineStatus) -> Serving:
     if engine.state is EngineState.RUNNING:
@@ -84,7 +86,11 @@ def _by_engine(engine: EngineStatus) -> Serving:
     severity, reason, message = _NOT_SERVING.get(
         engine.state, (Severity.UNKNOWN, reasons.LAUNCHER_UNREACHABLE, "the engine is not known of")
     )
-    parts = (engine.message, f"last exit: {engine.last_exit}" if engine.last_exit else "")
+    died = engine.state in _DIED and engine.last_exit  # then that says it all
+    parts = (
+        "" if died else engine.message,
+        f"last exit: {engine.last_exit}" if engine.last_exit else "",
+    )
     details = "; ".join(part for part in parts if part)
     return _no(severity, reason, f"{message} ({' '.join(details.split())})" if details else message)
 
