@@ -304,6 +304,14 @@ class Pod:
             deadline_s,
         )
 
+    def until_restarted_for(self, token: str) -> GuestStatus:
+        return self.until_status(
+            f"restarted for {token}",
+            lambda status: (
+                status.engine.restarted_for == token and status.engine.state is EngineState.RUNNING
+            ),
+        )
+
     def tail(self) -> str:
         """The ends of the logs, for a test that fails."""
         return "\n".join(

@@ -49,15 +49,6 @@ def rows(pod: Pod) -> list[int]:
         return [int(row[0]) for row in cursor.fetchall()]
 
 
-def until_restarted_for(pod: Pod, token: str) -> GuestStatus:
-    return pod.until_status(
-        f"restarted for {token}",
-        lambda status: (
-            status.engine.restarted_for == token and status.engine.state is EngineState.RUNNING
-        ),
-    )
-
-
 # --- the agent ----------------------------------------------------------------------------------
 def test_agent_killed_before_every_step_of_laying_out(mariadb_pod: MakePod) -> None:
     pod = mariadb_pod()
@@ -106,7 +97,7 @@ def test_restart_is_done_once_per_token_though_the_agent_dies(mariadb_pod: MakeP
         time.sleep(pause_s)  # where in the restart the agent dies is all that it changes
         pod.kill_agent()
         pod.start_agent()
-        done = until_restarted_for(pod, token)
+        done = pod.until_restarted_for(token)
         generations.append(pod.engine_pid)
         # again, and by another agent: nothing
         assert pod.ask("POST", "/v1/engine/restart", {"token": token}).status == 202
@@ -308,7 +299,7 @@ def test_another_port_counts_from_the_next_restart_on(mariadb_pod: MakePod) -> N
     former, port = pod.config.port, free_port()
     pod.configure(port=port)
     assert pod.ask("POST", "/v1/engine/restart", {"token": "port"}).status == 202
-    after = until_restarted_for(pod, "port")
+    after = pod.until_restarted_for("port")
     assert rows(pod) == [42]
     assert after.configuration_hash != before.configuration_hash
     with pytest.raises(ConnectionRefusedError):

@@ -114,7 +114,9 @@ def _of_process(view: View, probes: Probes) -> tuple[EngineState, str]:
     if probes.answered or view.answered:
         return EngineState.UNRESPONSIVE, probes.error
     if view.cause == machine.CAUSE_CRASH:
-        return EngineState.CRASHED, f"started anew after {view.last_exit}"
+        return EngineState.CRASHED, "; ".join(
+            filter(None, (f"started anew after {view.last_exit}", probes.error))
+        )
     return EngineState.STARTING, probes.error
 
 

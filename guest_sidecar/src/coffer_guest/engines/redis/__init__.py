@@ -5,6 +5,7 @@ password is drawn once per pod and lies in a 0600 file beside the socket, gone w
 ACL file on the volume holds hashes only. The user `default` is off.
 """
 
+import asyncio
 import os
 import secrets
 import shutil
@@ -36,6 +37,7 @@ class Redis(Engine):
     def __init__(self, site: Site) -> None:
         super().__init__(site)
         self._secret = site.run / _SECRET
+        self._acl_file = site.data / configuration.ACL_FILE
         socket = site.run / configuration.SOCKET
         self._session = Session(socket, acl.ADMINISTRATOR, self._secret)
 
@@ -71,11 +73,10 @@ class Redis(Engine):
         """
         if not self._secret.exists():
             write_durably(self._secret, secrets.token_urlsafe(32).encode(), mode=0o600)
-        path = self.site.data / configuration.ACL_FILE
-        former = path.read_text() if path.exists() else ""
+        former = self._acl_file.read_text() if self._acl_file.exists() else ""
         wanted = acl.file_text(former, self._secret.read_text())
         if wanted != former:
-            write_durably(path, wanted.encode(), mode=0o600)
+            write_durably(self._acl_file, wanted.encode(), mode=0o600)
 
     async def probe(self, timeout_s: float) -> str:
         # while the data are being loaded INFO is answered, PING is not
@@ -104,8 +105,9 @@ class Redis(Engine):
 
     async def ensure_user(self, name: str, request: UserRequest) -> None:
         acl.check_user(name, request.host, request.databases)
-        known = {user.name: user for user in await self._list()}
-        if name in known and acl.is_set(known[name], request.password):
+        # on the volume, too: an earlier attempt may have ended between the two commands
+        known = (await self._list(), await asyncio.to_thread(self._saved))
+        if all(acl.has_user(users, name, request.password) for users in known):
             return
         setting = ("ACL", "SETUSER", name, *acl.user_rules(request.password))
         await self._session.ask(setting, ("ACL", "SAVE"))
@@ -120,6 +122,13 @@ class Redis(Engine):
     async def _list(self) -> list[acl.AclUser]:
         answer = await self._session.ask(("ACL", "LIST"))
         return acl.parse_list(str(line) for line in answer) if isinstance(answer, list) else []
+
+    def _saved(self) -> list[acl.AclUser]:
+        """The users as the next start reads them; none where that cannot be read."""
+        try:
+            return acl.parse_list(self._acl_file.read_text().splitlines())
+        except OSError:
+            return []
 
 
 ENGINE = Redis

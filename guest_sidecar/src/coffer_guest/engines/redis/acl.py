@@ -69,6 +69,11 @@ def parse_list(lines: Iterable[str]) -> list[AclUser]:
     return found
 
 
+def has_user(users: Iterable[AclUser], name: str, password: str) -> bool:
+    """Whether the user is among `users`, and set (see is_set)."""
+    return any(user.name == name and is_set(user, password) for user in users)
+
+
 def is_set(user: AclUser, password: str) -> bool:
     """Whether the user is enabled with exactly this password and our grants."""
     hashes = [rule for rule in user.rules if rule.startswith("#")]

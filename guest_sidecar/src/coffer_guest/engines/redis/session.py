@@ -16,7 +16,10 @@ from coffer_guest.engines.base import EngineUnavailable
 CALL_TIMEOUT_S: Final = 60.0
 _READ_BYTES: Final = 64 * 1024
 _UNAVAILABLE: Final = ("LOADING", "MASTERDOWN", "WRONGPASS", "NOAUTH")
-_LATER: Final = ("BUSY", "OOM", "MISCONF", "READONLY", "NOREPLICAS")
+_LATER: Final = (
+    *("BUSY", "OOM", "MISCONF", "READONLY", "NOREPLICAS"),
+    "ERR There was an error trying to save the ACLs",  # a full volume
+)
 
 Reply = str | int | None | list["Reply"]
 
