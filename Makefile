@@ -58,12 +58,12 @@ format: setup ## let ruff format and mend the tree
 .PHONY: test-unit
 test-unit: setup ## pure code, below 10 s
 	@echo "==> unit tests"
-	@.venv/bin/pytest -q -m "not simulation and not guest and not e2e"
+	@.venv/bin/pytest -q -n 2 -m "not simulation and not guest and not e2e"
 
 .PHONY: test-simulation
 test-simulation: setup ## the operator's own code under seeded faults (SEEDS=0-299)
 	@echo "==> simulation, seeds $(SEEDS)"
-	@COFFER_SIM_SEEDS=$(SEEDS) .venv/bin/pytest -q -m simulation operator/tests
+	@COFFER_SIM_SEEDS=$(SEEDS) .venv/bin/pytest -q -n 2 -m simulation operator/tests
 
 .PHONY: simulate
 simulate: setup ## explore: make simulate SEEDS=random, or replay: SEEDS=17
@@ -72,7 +72,7 @@ simulate: setup ## explore: make simulate SEEDS=random, or replay: SEEDS=17
 .PHONY: test-guest
 test-guest: setup ## agent and launcher with real engines as processes
 	@echo "==> guest tests"
-	@.venv/bin/pytest -q -m guest
+	@.venv/bin/pytest -q -m guest common guest_sidecar cli
 
 .PHONY: test-e2e
 test-e2e: setup ## on a real Kubernetes of its own (KEEP=1 leaves it up)
