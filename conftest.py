@@ -1,12 +1,23 @@
 """For all tests: property tests give the same result each time, however busy the machine is.
 
-HYPOTHESIS_PROFILE=explore looks further, and elsewhere each time.
+HYPOTHESIS_PROFILE=explore looks further, and elsewhere each time. Tests that start clusters and
+engines have limits of their own, far above what they take: a limit is there to end a hang.
 """
 
 import os
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("gate", deadline=None, derandomize=True, max_examples=40)
 settings.register_profile("explore", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
+
+LIMITS_S = {"e2e": 900, "guest": 300, "simulation": 300}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for mark, limit_s in LIMITS_S.items():
+            if item.get_closest_marker(mark) and not item.get_closest_marker("timeout"):
+                item.add_marker(pytest.mark.timeout(limit_s))
