@@ -40,6 +40,8 @@ RUN_AS_UID: Final = 999
 VOLUME_PATH: Final = "/var/lib/coffer"  # the data volume
 RUN_PATH: Final = "/run/coffer"  # emptyDir of the sockets
 INSTANCE_FILE: Final = "/etc/coffer/instance/instance.json"  # GuestConfig, from a ConfigMap
+STOP_TIMEOUT_S: Final = 300  # for an engine to flush and stop; then the launcher kills it
+TERMINATION_GRACE_S: Final = STOP_TIMEOUT_S + 10  # of the pod: the agent ends after the engine
 TLS_PATH: Final = "/etc/coffer/tls"  # tls.crt, tls.key, ca.crt, from a Secret
 OPERATOR_COMMON_NAME: Final = "coffer-operator"  # CN of the operator's client certificate
 

@@ -7,7 +7,9 @@ repeated.
 """
 
 import importlib
+import os
 import re
+import shutil
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -15,10 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final
 
+from coffer_common import naming
 from coffer_common.errors import Permanent, Transient, UserError
 from coffer_common.wire import DatabaseInfo, DatabaseRequest, UserInfo, UserRequest
 
 _MANAGER: Final = re.compile(r"[a-z][a-z0-9_]*")
+_PATH: Final = f"{os.defpath}:/usr/sbin:/sbin:/usr/local/sbin:/usr/local/bin"
 
 
 class EngineUnavailable(Transient):
@@ -51,7 +55,8 @@ class LaunchSpec:
     argv: tuple[str, ...]  # argv[0] is an absolute path; never a secret in here
     env: Mapping[str, str] = field(default_factory=dict)  # all of it, not added to ours
     stop_signal: int = signal.SIGTERM
-    stop_timeout_s: float = 60.0  # then SIGKILL
+    stop_timeout_s: float = naming.STOP_TIMEOUT_S  # then SIGKILL
+    stop_again_s: float | None = None  # repeat the signal so often, where it may be refused
 
 
 class Engine(ABC):
@@ -173,3 +178,11 @@ def load(manager: str) -> type[Engine]:
     if not (isinstance(found, type) and issubclass(found, Engine)):
         raise Permanent(f"the engine plugin {manager!r} names no engine")
     return found
+
+
+def executable(name: str) -> str:
+    """The absolute path of a program of the image. Raises Permanent."""
+    path = shutil.which(name, path=_PATH)
+    if path is None:
+        raise Permanent(f"there is no {name} in this image")
+    return path

@@ -12,7 +12,6 @@ from coffer_operator.build import quantities
 from coffer_operator.build.config_map import FILE
 from coffer_operator.build.identity import DATABASE_COMPONENT, Blueprint, Object
 
-TERMINATION_GRACE_S: Final = 120  # for the engine to flush and stop
 AGENT_CPU_REQUEST: Final = "10m"
 AGENT_MEMORY_REQUEST: Final = "64Mi"
 AGENT_MEMORY_LIMIT: Final = "384Mi"
@@ -60,7 +59,7 @@ def _spec(plan: Blueprint) -> Object:
         "serviceAccountName": plan.identity.account,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": TERMINATION_GRACE_S,
+        "terminationGracePeriodSeconds": naming.TERMINATION_GRACE_S,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": naming.RUN_AS_UID,

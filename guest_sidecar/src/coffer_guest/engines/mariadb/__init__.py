@@ -8,7 +8,6 @@ for an administrator could drop it.
 import os
 import pwd
 import secrets
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -17,12 +16,11 @@ from typing import ClassVar, Final
 
 from coffer_common.errors import Permanent
 from coffer_common.wire import DatabaseInfo, DatabaseRequest, UserInfo, UserRequest
-from coffer_guest.engines.base import Engine, LaunchSpec, Site
+from coffer_guest.engines.base import Engine, LaunchSpec, Site, executable
 from coffer_guest.engines.mariadb import configuration, schema
 from coffer_guest.engines.mariadb.session import Sessions
 
 _INITIALISE_TIMEOUT_S: Final = 300
-_STOP_TIMEOUT_S: Final = 300  # a large buffer pool takes minutes to reach the disk
 _SEED_LOG_SIZE: Final = "10M"  # the redo log is made anew in its configured size at the first start
 #: Accounts and rows that mariadb-install-db makes beyond root@localhost, and with the name of the
 #: machine that built the image.
@@ -55,7 +53,7 @@ class MariaDB(Engine):
             extra.write_text(_SEED_SQL)
             done = subprocess.run(  # noqa: S603 - an argv list without user input
                 [
-                    _executable("mariadb-install-db"),
+                    executable("mariadb-install-db"),
                     "--no-defaults",
                     f"--datadir={directory}",
                     "--auth-root-authentication-method=socket",
@@ -92,11 +90,10 @@ class MariaDB(Engine):
         """MariaDB ends cleanly on SIGTERM."""
         return LaunchSpec(
             argv=(
-                _executable("mariadbd"),
+                executable("mariadbd"),
                 f"--defaults-file={self.site.etc / configuration.MAIN}",
             ),
             env={"PATH": os.defpath, "TZ": "UTC", "HOME": str(self.site.tmp)},
-            stop_timeout_s=_STOP_TIMEOUT_S,
         )
 
     def before_start(self) -> None:
@@ -144,10 +141,3 @@ def account() -> str:
         raise Permanent(
             f"user id {os.geteuid()} has no name: MariaDB's unix_socket authentication needs one"
         ) from error
-
-
-def _executable(name: str) -> str:
-    path = shutil.which(name, path=f"{os.defpath}:/usr/sbin:/sbin:/usr/local/sbin")
-    if path is None:
-        raise Permanent(f"there is no {name} in this image")
-    return path
