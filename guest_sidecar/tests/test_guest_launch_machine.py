@@ -27,13 +27,13 @@ SPAWNS = [Action(SPAWN)]
 TERMS = [Action(SIGNAL, TERM)]
 
 
-def spec(*argv: str) -> Spec:
-    return Spec(list(argv) or ["/engine"], {}, TERM, 10.0)
+def spec(*argv: str, again_s: float | None = None) -> Spec:
+    return Spec(list(argv) or ["/engine"], {}, TERM, 10.0, again_s)
 
 
-def running() -> Machine:
+def running(again_s: float | None = None) -> Machine:
     machine = Machine()
-    assert machine.start(spec()) == SPAWNS
+    assert machine.start(spec(again_s=again_s)) == SPAWNS
     machine.spawned(7, "now")
     return machine
 
@@ -57,10 +57,35 @@ def test_stop_waits_and_then_kills() -> None:
     assert machine.tick(109.9) == []
     assert machine.tick(110.0) == [Action(SIGNAL, SIGKILL)]
     assert machine.tick(111.0) == []
+    assert machine.next_tick() is None
     assert machine.died(-SIGKILL, 112.0) == []
     assert machine.state == STOPPED
     assert machine.last_exit == "signal 9"
     assert machine.restarts == 0
+
+
+def test_an_engine_that_may_refuse_is_told_again_until_it_is_killed() -> None:
+    machine = running(again_s=4.0)
+    assert machine.next_tick() is None
+    assert machine.stop(100.0) == TERMS
+    assert machine.next_tick() == 104.0
+    assert machine.tick(103.9) == []
+    assert machine.tick(104.5) == TERMS
+    assert machine.next_tick() == 108.5
+    assert machine.tick(109.0) == TERMS
+    assert machine.next_tick() == 110.0, "killed before it is told the next time"
+    assert machine.tick(110.0) == [Action(SIGNAL, SIGKILL)]
+    assert machine.next_tick() is None
+    assert machine.tick(120.0) == []
+
+
+def test_an_engine_that_has_ended_is_told_nothing() -> None:
+    machine = running(again_s=4.0)
+    assert machine.restart(spec(), "token", 100.0) == TERMS
+    assert machine.died(0, 101.0) == SPAWNS
+    machine.spawned(8, "then")
+    assert machine.next_tick() is None
+    assert machine.tick(104.0) == []
 
 
 def test_start_during_a_stop_starts_afterwards() -> None:

@@ -185,6 +185,29 @@ def test_launcher_asked_to_end_stops_the_engine_cleanly(redis_pod: MakePod) -> N
     pod.until_status("it is stopped", lambda status: status.engine.state is EngineState.STOPPED)
 
 
+def test_engine_that_refuses_to_stop_is_told_again_until_its_data_are_safe(
+    redis_pod: MakePod,
+) -> None:
+    pod = with_data(redis_pod())
+    with administrator(pod) as client:
+        for name, setting in (
+            ("appendonly", "no"),
+            ("rdb-key-save-delay", "1500000"),  # microseconds for each key, in the child
+            ("appendonly", "yes"),
+        ):
+            assert client.ask("CONFIG", "SET", name, setting) == "OK"
+        until("it writes", lambda: client.info("persistence")["aof_rewrite_in_progress"] == "1")
+    os.kill(pod.launcher_pid, signal.SIGTERM)
+    assert pod.launcher is not None
+    assert pod.launcher.wait(30) == 0
+    log = pod.log("launcher")
+    assert "can't exit" in log
+    assert log.count("Received SIGTERM") > 1
+    pod.start_launcher()
+    pod.until_running()
+    assert value(pod) == "42"
+
+
 # --- volumes ------------------------------------------------------------------------------------
 def test_volume_that_lost_its_data_is_never_laid_out(redis_pod: MakePod) -> None:
     pod = redis_pod()

@@ -35,17 +35,26 @@ SIGKILL = 9
 
 
 class Spec:
-    """What is executed: argv, environment, how to end it cleanly and how long that may take."""
+    """What is executed: argv, environment, how to end it cleanly and how long that may take.
 
-    __slots__ = ("argv", "env", "stop_signal", "stop_timeout_s")
+    With `stop_again_s`, the signal to end is sent again and again, since the engine may refuse.
+    """
+
+    __slots__ = ("argv", "env", "stop_again_s", "stop_signal", "stop_timeout_s")
 
     def __init__(
-        self, argv: list[str], env: dict[str, str], stop_signal: int, stop_timeout_s: float
+        self,
+        argv: list[str],
+        env: dict[str, str],
+        stop_signal: int,
+        stop_timeout_s: float,
+        stop_again_s: float | None = None,
     ) -> None:
         self.argv = argv
         self.env = env
         self.stop_signal = stop_signal
         self.stop_timeout_s = stop_timeout_s
+        self.stop_again_s = stop_again_s
 
 
 class Action:
@@ -101,6 +110,7 @@ class Machine:
         self.answered = False  # the agent saw this process answer
         self.terminating = False
         self.kill_at: float | None = None  # when a stopping engine is killed
+        self._again_at: float | None = None  # when it is told again to stop
         self._crashes = crashes or CrashCounter()
         self._then = _THEN_REST
         self._then_cause = CAUSE_START
@@ -172,7 +182,7 @@ class Machine:
         self.pid = None
         self.started_at = None
         self.answered = False
-        self.kill_at = None
+        self.kill_at = self._again_at = None
         self.last_exit = f"signal {-code}" if code < 0 else f"exit {code}"
         exit_code = 128 - code if code < 0 else code
         if not asked:
@@ -188,11 +198,18 @@ class Machine:
         return []
 
     def tick(self, now: float) -> list[Action]:
-        """Time has passed: kill an engine that does not end."""
-        if self.kill_at is None or now < self.kill_at:
-            return []
-        self.kill_at = None
-        return [Action(SIGNAL, SIGKILL)]
+        """Time has passed: kill an engine that does not end, or tell it once more."""
+        if self.kill_at is not None and now >= self.kill_at:
+            self.kill_at = self._again_at = None
+            return [Action(SIGNAL, SIGKILL)]
+        if self._again_at is not None and now >= self._again_at:
+            return [self._stop_signal(now)]
+        return []
+
+    def next_tick(self) -> float | None:
+        """When `tick` will have something to do, in monotonic time."""
+        times = [time for time in (self.kill_at, self._again_at) if time is not None]
+        return min(times, default=None)
 
     def describe(self) -> dict[str, object]:
         """All facts that the agent may need, as JSON values."""
@@ -223,7 +240,13 @@ class Machine:
         self.state = STOPPING
         self._then = then
         self.kill_at = now + self.spec.stop_timeout_s
-        return [Action(SIGNAL, self.spec.stop_signal)]
+        return [self._stop_signal(now)]
+
+    def _stop_signal(self, now: float) -> Action:
+        assert self.spec is not None  # noqa: S101 - a running engine has one
+        again_s = self.spec.stop_again_s
+        self._again_at = None if again_s is None else now + again_s
+        return Action(SIGNAL, self.spec.stop_signal)
 
     def _after_crash(self, exit_code: int, now: float) -> list[Action]:
         if self._crashes.add(now):

@@ -116,9 +116,8 @@ class Launcher:
     def _timeout_s(self) -> float | None:
         if self._lock_fd is None:
             return _LOCK_RETRY_S
-        if self._machine.kill_at is not None:
-            return max(0.0, self._machine.kill_at - time.monotonic())
-        return None
+        next_tick = self._machine.next_tick()
+        return None if next_tick is None else max(0.0, next_tick - time.monotonic())
 
     # --- requests -------------------------------------------------------------------------------
     def _handle(self, request: dict[str, object]) -> Answer:
@@ -242,11 +241,13 @@ def _spec(request: dict[str, object]) -> Spec:
     argv, env = request["argv"], request["env"]
     if not (isinstance(argv, list) and argv and isinstance(env, dict)):
         raise ValueError("argv is a list, env an object")
+    again_s = request.get("stop_again_s")  # an older agent has no such word
     return Spec(
         [str(word) for word in argv],
         {str(name): str(value) for name, value in env.items()},
         int(str(request["stop_signal"])),
         float(str(request["stop_timeout_s"])),
+        None if again_s is None else float(str(again_s)),
     )
 
 

@@ -133,6 +133,7 @@ def _fields(spec: LaunchSpec) -> dict[str, object]:
         "env": dict(spec.env),
         "stop_signal": int(spec.stop_signal),
         "stop_timeout_s": spec.stop_timeout_s,
+        "stop_again_s": spec.stop_again_s,
     }
 
 

@@ -42,6 +42,7 @@ def _system(site: Site) -> str:
         "dbfilename": "dump.rdb",
         "appendfilename": "appendonly.aof",
         "appenddirname": "appendonlydir",
+        "shutdown-on-sigterm": "default",  # save what is to be saved, or refuse; see launch
         "enable-protected-configs": "no",
         "enable-debug-command": "no",
         "enable-module-command": "no",
