@@ -12,6 +12,7 @@ from coffer_operator.kube.api import (
     INSTANCE,
     OPERATION,
     POD,
+    PVC,
     SECRET,
     SERVICE,
     ForbiddenError,
@@ -19,6 +20,7 @@ from coffer_operator.kube.api import (
     UnavailableError,
 )
 from coffer_operator.plan.model import (
+    Annotate,
     Apply,
     Delete,
     EmptySlice,
@@ -108,6 +110,35 @@ async def test_create_only_leaves_what_is_there(stage: Stage) -> None:
     stage.server.apply(SERVICE, service())
     async with stage.running(always(Plan(apply=(Apply(service(1), create_only=True),)))):
         assert stage.server.get(SERVICE, NS, "shop")["spec"]["ports"][0]["port"] == 3306
+
+
+def claim() -> dict[str, Any]:
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    return {"metadata": {"name": "shop-data", "namespace": NS}, "spec": spec}
+
+
+def adopt(world: World) -> Plan:
+    volume = world.volume
+    if volume is None or volume.ours:
+        return Plan()
+    annotations = {"coffer.dev/data-id": "data-1"}
+    kind = "PersistentVolumeClaim"
+    return Plan(annotate=(Annotate(kind, volume.name, volume.uid, annotations, labels=LABELS),))
+
+
+async def test_a_claim_without_its_labels_is_not_taken_for_gone(stage: Stage) -> None:
+    status = {"status": {"dataId": "data-1"}}
+    stage.server.patch(INSTANCE, NS, "shop", status, subresource="status", manager="t")
+    stage.write(PVC, claim())
+    async with stage.running(adopt):
+        assert stage.worlds[0].volume is not None
+        assert not stage.worlds[0].volume.ours
+        await stage.look()
+        assert stage.requests.count("get PersistentVolumeClaim shop-data") == 1
+        assert stage.requests.count("patch PersistentVolumeClaim shop-data") == 1, "adopted once"
+        volume = stage.worlds[-1].volume
+        assert volume is not None
+        assert volume.ours
 
 
 async def test_only_the_very_object_is_deleted(stage: Stage) -> None:

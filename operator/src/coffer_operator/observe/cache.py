@@ -157,6 +157,10 @@ class Cache:
         seen, _ = project.child(kind, obj)
         self.memory(key).foreign[kind, seen.child.name] = (seen, self._clock())
 
+    def no_longer_foreign(self, key: Key, kind: str, name: str) -> None:
+        """An object of another was adopted."""
+        self.memory(key).foreign.pop((kind, name), None)
+
     # --- whom a change concerns ------------------------------------------------------------------
     def _instance_changed(self, key: Key | None, _: object) -> None:
         if key is not None:

@@ -27,6 +27,7 @@ class Notes:
                 self._observer.wrote_secret(key, obj)
             return
         self._cache.store(kind).wrote(obj)
+        self._cache.no_longer_foreign(key, kind.kind, obj["metadata"]["name"])
         if kind == INSTANCE:
             self._cache.confirm(key)
 

@@ -1,7 +1,7 @@
 """Assembles the World of one instance from the caches.
 
-Reads the API server for Secrets alone, by name, and only for those it has not looked at. Decides
-nothing.
+Reads the API server by name alone: Secrets that it has not looked at, and a claim that informers
+do not show though there was one. Decides nothing.
 """
 
 import asyncio
@@ -86,6 +86,8 @@ class Observer:
             self._looked_at_certificate(memory)  # new: there is none, or making one will tell
         if not memory.certificate_known or self._may_be_gone(key, memory):
             await self._look_at_certificate(key, memory)
+        if instance.status.data_id is not None:
+            await self._look_for_volume(key)
         return self._assemble(key, memory, instance, self._agents.fact(key))
 
     async def confirm(self, key: Key) -> bool:
@@ -146,6 +148,21 @@ class Observer:
             self._cache.found_foreign(key, SECRET.kind, found)
             self._looked_at_certificate(memory)
             memory.certificate = None
+
+    async def _look_for_volume(self, key: Key) -> None:
+        """A claim that had its labels taken off is not watched any more, and is not gone."""
+        name = naming.data_volume(key.name)
+        known = self._cache.children[PVC.kind].of(key)
+        if name in known or (PVC.kind, name) in self._cache.foreign(key):
+            return
+        try:
+            found = await self._api.get(PVC, key.namespace, name)
+        except NotFoundError:
+            return
+        if project.is_ours(found, key):
+            self._cache.children[PVC.kind].wrote(found)
+        else:
+            self._cache.found_foreign(key, PVC.kind, found)
 
     def _assemble(
         self, key: Key, memory: Memory, instance: DatabaseInstance, agent: AgentFact | None
