@@ -92,11 +92,18 @@ class Caller:
         try:
             found = await self._api.get(SECRET, namespace, name)
         except NotFoundError:
-            raise UserError("PasswordSecretMissing", f"Secret {name} does not exist") from None
+            what = f"Secret {name} does not exist; create it with the password under the key {key}"
+            raise _password_missing(what) from None
         password = _value(found, key)
         if not password:
-            raise UserError("PasswordSecretMissing", f"Secret {name} has no text under key {key}")
+            raise _password_missing(f"Secret {name} has no text under the key {key}; put it there")
         return password
+
+
+def _password_missing(what: str) -> UserError:
+    """Secrets are not watched: until one is there, it is looked for ever more seldom."""
+    soon = "it is looked for every few minutes, and at once when the instance is edited"
+    return UserError("PasswordSecretMissing", f"{what} ({soon})")
 
 
 def call_name(call: Call) -> str:
