@@ -10,11 +10,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import click
+from pymysql import MySQLError
 from rich.console import Console
 
 from coffer_bench import cost, creation, recovery
 from coffer_bench.report import Figure, as_json, ratio, show
 from coffer_bench.scene import Scene, scene
+from coffer_common.errors import CofferError
 
 Benchmark = Callable[[Scene, int], Awaitable[list[Figure]]]
 
@@ -48,21 +50,33 @@ BENCHMARKS: dict[str, Benchmark] = {
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="write figures there")
 def main(names: tuple[str, ...], runs: int, keep: bool, json_file: Path | None) -> None:
     """Measure Coffer against the floor, on a cluster of its own."""
-    figures = asyncio.run(_measure(names or tuple(BENCHMARKS), runs, keep))
-    show(figures, Console(width=140))
+    console = Console(width=140)
+    figures, failed = asyncio.run(_measure(names or tuple(BENCHMARKS), runs, keep, console))
+    console.print("==> all figures of this run")
+    show(figures, console)
     if json_file is not None:
         json_file.write_text(json.dumps(as_json(figures), indent=2) + "\n")
-    sys.exit(0 if all(figure.within for figure in figures) else 1)
+    sys.exit(0 if not failed and all(figure.within for figure in figures) else 1)
 
 
-async def _measure(names: tuple[str, ...], runs: int, keep: bool) -> list[Figure]:
+async def _measure(
+    names: tuple[str, ...], runs: int, keep: bool, console: Console
+) -> tuple[list[Figure], list[str]]:
+    """All figures, and the names of the benchmarks that could not be measured."""
     figures: list[Figure] = []
-    console = Console(stderr=True)
+    failed: list[str] = []
     async with scene(keep=keep) as stage:
         for name in names:
             console.print(f"==> {name}")
-            figures += await BENCHMARKS[name](stage, runs)
-    return figures
+            try:
+                found = await BENCHMARKS[name](stage, runs)
+            except* (OSError, TimeoutError, RuntimeError, CofferError, MySQLError) as errors:
+                console.print(f"{name} could not be measured: {errors.exceptions!r}", markup=False)
+                failed.append(name)
+            else:
+                show(found, console)  # at once: a later one may fail
+                figures += found
+    return figures, failed
 
 
 if __name__ == "__main__":

@@ -68,9 +68,9 @@ def _answered(login: Login, deadline: float) -> float:
                 with connection.cursor() as cursor:
                     cursor.execute("SELECT 1")
                 return time.monotonic()
-        except pymysql.MySQLError:
+        except pymysql.MySQLError as error:
             if time.monotonic() > deadline:
-                raise
+                raise RuntimeError(f"{login.user} at {login.host}: no answer: {error}") from error
             time.sleep(RETRY_S)
 
 
