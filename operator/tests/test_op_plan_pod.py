@@ -176,6 +176,13 @@ def test_what_the_agent_says_of_the_engine(
     assert plan.deletes == ()
 
 
+def test_only_an_engine_at_rest_is_said_to_need_a_restart() -> None:
+    at_rest = with_engine(ready_world(), EngineState.STOPPED)
+    assert "a Restart operation starts it" in message_of(plan_instance(at_rest).status, "Ready")
+    ending = with_engine(ready_world(), EngineState.STOPPED, message="the engine is being stopped")
+    assert message_of(plan_instance(ending).status, "Ready") == "the engine is being stopped"
+
+
 def test_how_an_engine_died_is_said_once() -> None:
     said = "the engine died again and again, last with signal 9"
     subject = with_engine(ready_world(), EngineState.CRASH_LOOP, message=said, last_exit="signal 9")

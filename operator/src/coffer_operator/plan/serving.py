@@ -91,6 +91,8 @@ def _by_engine(engine: EngineStatus) -> Serving:
         "" if died else engine.message,
         f"last exit: {engine.last_exit}" if engine.last_exit else "",
     )
+    if engine.state is EngineState.STOPPED and engine.message:
+        return _no(severity, reason, engine.message)  # on its way, and nobody asked for a rest
     details = "; ".join(part for part in parts if part)
     return _no(severity, reason, f"{message} ({' '.join(details.split())})" if details else message)
 
