@@ -4,10 +4,12 @@ import contextlib
 from dataclasses import replace
 from typing import Any
 
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coffer_cli.app import Duration
 from coffer_cli.errors import CliError, Exit
 from coffer_cli.syntax import (
     UserArgument,
@@ -21,6 +23,20 @@ from coffer_common.resources.instance import InstanceSpec
 from coffer_common.resources.operation import OperationSpec, OperationType
 
 WORD = st.text("abcXYZ09_-.%", min_size=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("60", 60), ("0.2", 0.2), ("60s", 60), ("2m", 120), ("1h30m", 5400), ("500ms", 0.5)],
+)
+def test_durations_are_written_as_for_kubectl(text: str, seconds: float) -> None:
+    assert Duration().convert(text, None, None) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "0s", "-1s", "s", "5 s", "5x", "1h 30m", "nan", "1m30"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        Duration().convert(text, None, None)
 
 
 PLAIN = Wish("orders", "shop", "mariadb", "small", "10Gi")

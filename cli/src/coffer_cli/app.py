@@ -1,10 +1,11 @@
 """What every command shares: the global options, and the API that they lead to."""
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
@@ -14,6 +15,10 @@ from coffer_cli.kubeconfig import Target, load
 from coffer_cli.output import FORMATS
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_UNIT_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?", re.ASCII)
+_DURATION: Final = re.compile(r"\d+(\.\d+)?|(\d+(\.\d+)?(ms|s|m|h))+", re.ASCII)
 
 
 @dataclass
@@ -85,6 +90,24 @@ def output_option(*formats: str, default: str | None = "table") -> Callable[[F],
     )
 
 
+class Duration(click.ParamType[float]):
+    """A time in seconds, written as kubectl has it (`90s`, `2m`, `1h30m`) or as a number."""
+
+    name = "duration"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        text = str(value)
+        if _DURATION.fullmatch(text) is None:
+            self.fail(f"{text!r} is no duration; write it as 90s, 2m or 1h30m", param, ctx)
+        parts = _PART.findall(text)
+        seconds = sum(float(number) * _UNIT_S[unit or "s"] for number, unit in parts)
+        if seconds <= 0:
+            self.fail(f"{text!r} is no time at all", param, ctx)
+        return seconds
+
+
 def wait_options(timeout_s: int) -> Callable[[F], F]:
     """--wait/--no-wait and --timeout."""
 
@@ -92,10 +115,9 @@ def wait_options(timeout_s: int) -> Callable[[F], F]:
         command = click.option(
             "--timeout",
             "timeout_s",
-            type=click.FloatRange(min=0, min_open=True),
-            default=timeout_s,
+            type=Duration(),
+            default=f"{timeout_s}s",
             show_default=True,
-            metavar="SECONDS",
             help="How long to wait; then exit code 4, and it goes on.",
         )(command)
         return click.option(
