@@ -14,6 +14,7 @@ from coffer_operator.kube.api import (
     ENDPOINT_SLICE,
     INSTANCE,
     LEASE,
+    OPERATION,
     POD,
     SECRET,
     Kind,
@@ -36,6 +37,7 @@ class Rules:
         self._recorded: dict[str, str] = {}  # data id by the instance's uid
         self._layouts_seen = 0
         self._pods: Counter[tuple[str, str]] = Counter()  # made, by namespace and name
+        self._operations: set[str] = set()  # uids of all that ever were
         self.changes = 0  # of anything but Leases
         world.server.listeners.append(self._heard)
 
@@ -47,6 +49,8 @@ class Rules:
             data_id = (change.after.get("status") or {}).get("dataId")
             if data_id is not None:
                 self._recorded.setdefault(metadata["uid"], data_id)
+        elif kind == OPERATION:
+            self._operations.add(metadata["uid"])
         elif kind == POD and change.before is None:
             self._pods[metadata["namespace"], metadata["name"]] += 1
         elif kind == ENDPOINT_SLICE and change.before is not None and change.after is not None:
@@ -94,6 +98,15 @@ class Rules:
             for wish in wishes
             if wish.most_pods is not None
             and (made := self._pods[wish.namespace, naming.pod(wish.name)]) > wish.most_pods
+        ]
+
+    def unasked_restarts(self) -> list[str]:
+        """Restarts of engines that no Operation asked for, or more than one for the same."""
+        tokens = Counter(token for disk in self._world.disks.all for token in disk.tokens)
+        return [
+            f"{count} restarts for {token!r}"
+            for token, count in tokens.items()
+            if count > 1 or token not in self._operations
         ]
 
     def too_many_requests(self) -> list[str]:

@@ -62,6 +62,7 @@ async def _run(seed: int) -> Result:
             wrong += await _stay_idle(world, scenario.wishes, rules)
         wrong += world.book.violations + world.around.violations
         wrong += rules.too_many_pods(scenario.wishes) + rules.too_many_requests()
+        wrong += rules.unasked_restarts()
         wrong += leaked_passwords(world)
         for life in world.alive():
             await world.kill_operator(life)
@@ -178,6 +179,8 @@ class Scenario:
                 world.faults.api_away = True
                 world.server.history.end_watches()
                 await asyncio.sleep(rng.uniform(1, 60))
+                if rng.random() < 0.5:
+                    world.server.history.compact()  # only a list tells what went meanwhile
                 world.faults.api_away = False
                 world.book.log("the API server is back")
             else:

@@ -18,6 +18,7 @@ from coffer_operator.kube.api import (
     SERVICE,
     SERVICE_ACCOUNT,
     STATEFUL_SET,
+    Kind,
     Object,
 )
 from sim_apiserver import NAMESPACE
@@ -313,11 +314,9 @@ async def name_taken(user: User, wish: Wish) -> None:
         wish.end, wish.reasons = "stalled", ("NameTaken",)
 
 
-async def meddle(user: User, wish: Wish) -> None:
-    """Children are edited and deleted by hand."""
-    user.create(wish, **_accounts(user))
-    name = wish.name
-    targets = [
+def _children(name: str) -> list[tuple[Kind, str]]:
+    """Children that an instance of this name has; all but the last are watched."""
+    return [
         (SERVICE, name),
         (SERVICE, naming.read_write_service(name)),
         (SERVICE, naming.read_only_service(name)),
@@ -329,6 +328,12 @@ async def meddle(user: User, wish: Wish) -> None:
         (NETWORK_POLICY, name),
         (SECRET, naming.agent_tls(name)),
     ]
+
+
+async def meddle(user: User, wish: Wish) -> None:
+    """Children are edited and deleted by hand."""
+    user.create(wish, **_accounts(user))
+    targets = _children(wish.name)
     for _ in range(user.rng.randint(1, 4)):
         await user.pause(0, 60)
         kind, target = user.rng.choice(targets)
@@ -337,6 +342,20 @@ async def meddle(user: User, wish: Wish) -> None:
         else:
             label = {"metadata": {"labels": {naming.LABEL_GROUP: "meddled", "by": "hand"}}}
             user.edit(kind, wish.namespace, target, label)
+
+
+async def meddle_unseen(user: User, wish: Wish) -> None:
+    """Children are deleted while no watch runs, and the server forgets that they were."""
+    user.create(wish)
+    await user.until_active(wish, 200)
+    server, faults = user.world.server, user.world.faults
+    faults.api_away = True
+    server.history.end_watches()
+    for kind, target in user.rng.sample(_children(wish.name)[:-1], 3):
+        user.delete(kind, wish.namespace, target)
+    await user.pause(1, 30)
+    server.history.compact()
+    faults.api_away = False
 
 
 async def delete_namespace(user: User, wish: Wish) -> None:
@@ -372,4 +391,5 @@ STORIES: Final[tuple[Story, ...]] = (
     bad_from_the_start,
     name_taken,
     meddle,
+    meddle_unseen,
 )

@@ -147,7 +147,7 @@ class Watch:
                     yield self._bookmark()
                     continue
                 self._news.clear()
-                for event in self._new():
+                for event in [] if self._ended else self._new():
                     yield event
         finally:
             self._history.drop(self)
