@@ -177,6 +177,17 @@ async def test_a_certificate_that_is_there_is_not_made_again(stage: Stage) -> No
         assert stage.server.get(SECRET, NS, "shop-agent-tls")["data"] == before
 
 
+async def test_a_certificate_that_a_starting_pod_misses_is_made_again(stage: Stage) -> None:
+    def planner(world: World) -> Plan:
+        return Plan(certificate=None if world.certificate else IssueCertificate("shop"))
+
+    stage.make_pod()
+    async with stage.running(planner):
+        stage.server.delete(SECRET, NS, "shop-agent-tls")
+        await stage.settle(130)
+        assert stage.server.get(SECRET, NS, "shop-agent-tls")
+
+
 async def test_nothing_is_written_for_an_instance_that_is_gone_unseen(stage: Stage) -> None:
     wanted: list[Apply] = []
     async with stage.running(lambda _: Plan(apply=tuple(wanted))):

@@ -16,7 +16,7 @@ from coffer_operator.act.failure import StepError
 from coffer_operator.kube.api import Key
 from coffer_operator.observe.cache import Cache
 from coffer_operator.observe.journal import Notes
-from coffer_operator.observe.world import Observer
+from coffer_operator.observe.world import CERTIFICATE_FOR_S, Observer
 from coffer_operator.plan.model import Plan
 from coffer_operator.plan.operations import plan_orphan
 from coffer_operator.plan.world import World
@@ -114,7 +114,7 @@ class Reconciler:
         self._queue.succeeded(key)
         if self._notes.succeeded(key):
             self._queue.add(key)  # a condition still names the failure
-        self._queue.add(key, self._next_look_s(key, plan))
+        self._queue.add(key, self._next_look_s(key, world, plan))
 
     async def _failed(self, key: Key, world: World, plan: Plan, error: StepError) -> None:
         """Something was not done; tell why, and try again later."""
@@ -149,10 +149,17 @@ class Reconciler:
         log.warning("%s/%s: %s; again in %.1f s", key.namespace, key.name, error, wait_s)
 
     @staticmethod
-    def _next_look_s(key: Key, plan: Plan) -> float:
-        """Resyncs are spread over time by the key."""
+    def _next_look_s(key: Key, world: World, plan: Plan) -> float:
+        """Resyncs are spread over time by the key.
+
+        A pod that does not become ready may lack the Secret that nobody watches: that one is
+        read again in time.
+        """
         spread = crc32(f"{key.namespace}/{key.name}".encode()) / 2**32
         resync_s = RESYNC_S * (0.75 + 0.5 * spread)
+        pod = world.pod
+        if pod is not None and pod.node is not None and not pod.ready:
+            resync_s = min(resync_s, CERTIFICATE_FOR_S + 1.0)
         return resync_s if plan.requeue_after_s is None else min(resync_s, plan.requeue_after_s)
 
 
