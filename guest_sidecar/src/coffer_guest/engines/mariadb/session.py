@@ -22,7 +22,8 @@ Query = Callable[..., Sequence[Row]]
 
 _CALL_TIMEOUT_S: Final = 60
 _CONNECT_TIMEOUT_S: Final = 5
-_UNAVAILABLE: Final = frozenset({1040, 1053, 1152, 1927, 2002, 2003, 2006, 2013, 2055})
+_UNAVAILABLE: Final = frozenset({1040, 1053, 1152, 1927, 2006, 2013, 2055})
+_NO_LISTENER: Final = frozenset({2002, 2003})
 _LATER: Final = frozenset({1021, 1114, 1205, 1213, 1290, 1836, 4031})
 # sql_mode is set, since what the users set for the server must not change what our statements mean
 _SESSION: Final = (
@@ -121,6 +122,8 @@ def translate(error: Exception) -> Exception:
     """A driver's error by its policy; the server's text never holds a password (see sql)."""
     number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
     text = str(error.args[1]) if len(error.args) > 1 else str(error)
+    if number in _NO_LISTENER or isinstance(error, FileNotFoundError | ConnectionRefusedError):
+        return EngineUnavailable("the server takes no connections")
     if isinstance(error, OSError) or number in _UNAVAILABLE or number == 0:
         return EngineUnavailable(f"the server does not answer: {text}")
     if number in _LATER:

@@ -42,6 +42,8 @@ class Session:
                 return await self._ask(commands)
         except TimeoutError as error:
             raise EngineUnavailable("a command is not answered in time") from error
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            raise EngineUnavailable("the server takes no connections") from error
         except (OSError, EOFError) as error:
             raise EngineUnavailable(f"the server does not answer: {error}") from error
         except hiredis.HiredisError as error:
