@@ -163,13 +163,17 @@ class Kubelets:
             elif not run.ending:
                 self._later(0.1, self._sync, run)
 
+    def _is_on(self, run: _Run) -> bool:
+        """Whether it goes on; a pod that survived the loss of its node has a new run."""
+        return self._runs.get(run.uid) is run
+
     def _pod(self, run: _Run) -> Object | None:
         pod = self._server.peek(POD, run.namespace, run.name)
         return pod if pod is not None and pod["metadata"]["uid"] == run.uid else None
 
     def _sync(self, run: _Run) -> None:
         """Look at the stored pod: end what is to end, report the rest."""
-        if run.uid not in self._runs or not self.connected(run.node):
+        if not self._is_on(run) or not self.connected(run.node):
             return
         pod = self._pod(run)
         if pod is None:
@@ -200,7 +204,8 @@ class Kubelets:
             return
 
     def _end(self, run: _Run) -> None:
-        if self._runs.pop(run.uid, None) is not None:
+        if self._is_on(run):
+            del self._runs[run.uid]
             if run.guest is not None:
                 run.guest.kill()
             if run.ip is not None:
@@ -210,7 +215,7 @@ class Kubelets:
 
     def _create(self, run: _Run) -> None:
         """Mount, pull, make the sandbox; again and again until it can be done."""
-        if run.uid not in self._runs or run.ending or not self.nodes[run.node].powered:
+        if not self._is_on(run) or run.ending or not self.nodes[run.node].powered:
             return
         pod = self._pod(run)
         if pod is None or not self.connected(run.node):
@@ -297,7 +302,7 @@ class Kubelets:
 
     def _report(self, run: _Run) -> None:
         pod = self._pod(run)
-        if pod is None or run.uid not in self._runs or not self.connected(run.node):
+        if pod is None or not self._is_on(run) or not self.connected(run.node):
             return
         status = {**pod["status"], **self._status(run, pod)}
         if status != pod["status"]:

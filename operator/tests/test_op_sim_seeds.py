@@ -14,7 +14,8 @@ DEFAULT_SEEDS = "0-299"
 def seeds(text: str) -> Iterable[int]:
     """`A-B`, `A,B,C`, one number, or `random`: a hundred new ones."""
     if text == "random":
-        start = random.SystemRandom().randrange(1000, 10**9)
+        run = os.environ.get("PYTEST_XDIST_TESTRUNUID")  # all workers must draw the same
+        start = (random.Random(run) if run else random.SystemRandom()).randrange(1000, 10**9)
         return range(start, start + 100)
     first, _, last = text.partition("-")
     if last:
