@@ -4,6 +4,7 @@ HYPOTHESIS_PROFILE=explore looks further, and elsewhere each time. Tests that st
 engines have limits of their own, far above what they take: a limit is there to end a hang.
 """
 
+import asyncio
 import os
 
 import pytest
@@ -12,6 +13,10 @@ from hypothesis import settings
 settings.register_profile("gate", deadline=None, derandomize=True, max_examples=40)
 settings.register_profile("explore", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
+
+# pytest-asyncio asks for the current loop before each test, and asyncio makes one where none was
+# ever set: nobody closes that one. Setting none says that none is wanted.
+asyncio.set_event_loop(None)
 
 LIMITS_S = {"e2e": 900, "guest": 300, "simulation": 300}
 

@@ -20,7 +20,7 @@ def coffer(
     """`kubectl coffer args` in the test's namespace; fails on another exit code than `code`."""
     path = [str(space.kube.kubectl.parent), str(Path(sys.executable).parent), os.environ["PATH"]]
     done = subprocess.run(
-        ["kubectl", "coffer", *args, "-n", space.name],
+        ["kubectl", "coffer", args[0], "-n", space.name, *args[1:]],
         env={**os.environ, "PATH": ":".join(path), "KUBECONFIG": str(space.kube.kubeconfig)},
         input=stdin,
         capture_output=True,

@@ -31,7 +31,7 @@ def test_redis_serves_its_user_and_keeps_its_data(space: Space) -> None:
     space.apply(instance("cache", "redis"))
     ready = space.wait_ready("cache")
     assert ready["status"]["endpoints"]["port"] == 6379
-    assert redis(space, "SET", "k", "kept") == "OK"
+    wait_until("the node routes the Service", lambda: redis(space, "SET", "k", "kept") == "OK")
     assert "NOPERM" in redis(space, "CONFIG", "GET", "dir")
     uid = space.pod_uid("cache")
     space.kube.run("delete", "pod", "cache-0", "-n", space.name, "--wait=false")
@@ -43,7 +43,7 @@ def test_redis_serves_its_user_and_keeps_its_data(space: Space) -> None:
 def test_killed_redis_is_restarted_with_its_data(space: Space) -> None:
     space.apply(instance("cache", "redis"))
     space.wait_ready("cache")
-    assert redis(space, "SET", "k", "kept") == "OK"
+    wait_until("the node routes the Service", lambda: redis(space, "SET", "k", "kept") == "OK")
     pod = space.get("pod", "cache-0")
     assert pod is not None
     old = engine(pod, "redis-server")

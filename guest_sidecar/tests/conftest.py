@@ -1,6 +1,5 @@
 """An empty data directory of each engine, and pods."""
 
-import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,10 +9,6 @@ import pytest
 
 from guest_engines import program
 from guest_harness import MakePod, Pod, as_user, give_away
-
-# pytest-asyncio asks for the current event loop before each test; where none was ever set, asyncio
-# makes one that nobody closes, and warnings are errors here.
-asyncio.set_event_loop(None)
 
 
 def make_seed(manager: str, folder: Path) -> Path:
