@@ -66,11 +66,16 @@ def processes(pod: Object, container: str) -> list[Process]:
     return sorted(found, key=lambda p: p.pid)
 
 
-def engine(pod: Object, program: str = "mariadbd") -> Process:
-    """The engine's process in the database container."""
-    running = [
+def engines(pod: Object, program: str = "mariadbd") -> list[Process]:
+    """The engine's processes in the database container: none while it is being started again."""
+    return [
         p for p in processes(pod, "database") if p.argv and Path(p.argv[0]).name.startswith(program)
     ]
+
+
+def engine(pod: Object, program: str = "mariadbd") -> Process:
+    """The one engine's process."""
+    running = engines(pod, program)
     assert len(running) == 1, f"{len(running)} engines: {running}"
     return running[0]
 
