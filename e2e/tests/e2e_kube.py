@@ -161,6 +161,18 @@ class Space:
         pod = self.get("pod", f"{instance}-0")
         return None if pod is None else str(pod["metadata"]["uid"])
 
+    def running_pod(self, instance: str) -> Object:
+        """The pod once kubelet tells that its containers run, which may be after Ready."""
+
+        def running() -> Object | None:
+            found = self.get("pod", f"{instance}-0")
+            status = (found or {}).get("status", {})
+            every = status.get("containerStatuses", []) + status.get("initContainerStatuses", [])
+            all_run = len(every) > 1 and all("running" in one["state"] for one in every)
+            return found if all_run else None
+
+        return wait_until(f"the containers of {instance} run", running)
+
     def wait_new_pod(self, instance: str, old_uid: str | None) -> None:
         wait_until("a new pod", lambda: self.pod_uid(instance) not in (None, old_uid))
 

@@ -46,8 +46,7 @@ def test_columns_tell_the_story(space: Space) -> None:
 def test_restart_operation_restarts_the_engine_once(space: Space) -> None:
     space.apply(instance("db"))
     space.wait_ready("db")
-    pod = space.get("pod", "db-0")
-    assert pod is not None
+    pod = space.running_pod("db")
     old = engine(pod)
     space.apply(operation("again", "db", "Restart"))
 

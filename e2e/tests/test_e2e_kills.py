@@ -43,9 +43,7 @@ def kill_operator(space: Space) -> None:
 
 
 def pod(space: Space, name: str = "db") -> Object:
-    found = space.get("pod", f"{name}-0")
-    assert found is not None
-    return found
+    return space.running_pod(name)
 
 
 @contextmanager

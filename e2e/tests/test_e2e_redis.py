@@ -44,8 +44,7 @@ def test_killed_redis_is_restarted_with_its_data(space: Space) -> None:
     space.apply(instance("cache", "redis"))
     space.wait_ready("cache")
     wait_until("the node routes the Service", lambda: redis(space, "SET", "k", "kept") == "OK")
-    pod = space.get("pod", "cache-0")
-    assert pod is not None
+    pod = space.running_pod("cache")
     old = engine(pod, "redis-server")
     # a killed process loses nothing that it wrote: the kernel has it
     old.send(signal.SIGKILL)
