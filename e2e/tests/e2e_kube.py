@@ -195,7 +195,13 @@ class Space:
         return self.kube.run("exec", "-n", self.name, pod, "-c", container, "--", *argv)
 
     def mysql(self, instance: str, user: str) -> "pymysql.Connection[Any]":
-        """A connection through <instance>-rw with the credentials of the binding Secret."""
+        """A connection through <instance>-rw with the credentials of the binding Secret.
+
+        kube-proxy takes up to a second to route to a new pod, so the first attempt may fail.
+        """
+        return wait_until(f"a connection to {instance}", lambda: self._mysql(instance, user), 20)
+
+    def _mysql(self, instance: str, user: str) -> "pymysql.Connection[Any]":
         binding = self.secret(f"{instance}-{user}")
         return pymysql.connect(
             host=self.service_ip(f"{instance}-rw"),
