@@ -7,10 +7,9 @@ installed editable. jinja2 is imported when something is rendered: not everybody
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from coffer_common.errors import Permanent
-from coffer_common.wire import FlavorSize
 
 CONFIG: Final = "config.template"
 VALIDATION_RULES: Final = "validation-rules.json"
@@ -18,6 +17,16 @@ VALIDATION_RULES: Final = "validation-rules.json"
 _HERE: Final = Path(__file__).resolve()
 _PACKAGED: Final = _HERE.parent / "_templates"
 _MEBIBYTE: Final = 1024**2
+
+
+class Size(Protocol):
+    """What templates compute with; see wire.FlavorSize, which is not imported for it."""
+
+    @property
+    def ram_bytes(self) -> int: ...
+
+    @property
+    def vcpus(self) -> float: ...
 
 
 def templates_folder() -> Path:
@@ -37,7 +46,7 @@ def find(datastore: str, version: str, name: str) -> Path:
 def render(
     datastore: str,
     version: str,
-    flavor: FlavorSize,
+    flavor: Size,
     *,
     name: str = CONFIG,
     extra: Mapping[str, object] | None = None,

@@ -14,7 +14,6 @@ from pydantic import ValidationError
 
 from coffer_common import naming, wire
 from coffer_common.errors import CofferError, Transient, UserError
-from coffer_guest import configuration
 from coffer_guest.engines.base import EngineUnavailable, NotSupported
 from coffer_guest.supervisor import Supervisor
 from coffer_guest.tasks import TaskConflict, Tasks
@@ -135,7 +134,7 @@ class Api:
         config, engine = self._supervisor.config, self._supervisor.engine
         if config is None or engine is None:
             raise EngineUnavailable("the agent has no configuration yet", 1.0)
-        text = await asyncio.to_thread(configuration.render, config)
+        text = await self._supervisor.template.text(config)
         return _json(wire.ConfigurationDefaults(values=engine.parse(text)))
 
     async def log(self, request: web.Request) -> web.StreamResponse:

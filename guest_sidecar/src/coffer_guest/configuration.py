@@ -1,4 +1,4 @@
-"""The engine's configuration directory: rendered before each start that the agent asks for.
+"""The engine's configuration directory: written before each start that the agent asks for.
 
 Owns the directory and its digest. What the files say is the templates' and the engine's.
 Blocking; called in a thread.
@@ -8,22 +8,17 @@ import hashlib
 import shutil
 from collections.abc import Mapping
 
-from coffer_common.wire import GuestConfig
 from coffer_guest.engines.base import Engine
 from coffer_guest.files import write_file
 from coffer_guest.paths import Paths
 
 
-def render(config: GuestConfig) -> str:
-    """The lowest layer: the datastore version's template for the flavor. Raises Permanent."""
-    from coffer_common import templates  # noqa: PLC0415 - brings jinja2, which an idle agent spares
+def write(paths: Paths, template: str, engine: Engine, identity: Mapping[str, str]) -> None:
+    """Make the directory hold exactly the files of this configuration.
 
-    return templates.render(config.datastore, config.version, config.flavor)
-
-
-def write(paths: Paths, config: GuestConfig, engine: Engine, identity: Mapping[str, str]) -> None:
-    """Make the directory hold exactly the files of this configuration."""
-    wanted = engine.configuration(render(config), identity)
+    `template` is the lowest layer, rendered; see template.
+    """
+    wanted = engine.configuration(template, identity)
     paths.etc.mkdir(mode=0o750, exist_ok=True)
     for path in paths.etc.iterdir():
         if path.name not in wanted:

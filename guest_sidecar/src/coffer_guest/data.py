@@ -14,7 +14,7 @@ from coffer_common.wire import DataState, DataStatus, GuestConfig
 from coffer_guest import volume
 from coffer_guest.board import coarse
 from coffer_guest.engines.base import Engine
-from coffer_guest.layout import Step, lay_out
+from coffer_guest.layout import Seed, Step, lay_out
 from coffer_guest.paths import Paths
 from coffer_guest.volume import Action, Expected, Marker
 
@@ -31,17 +31,20 @@ class Data:
         self.state = DataState.UNKNOWN
         self.message = ""
 
-    def prepare(self, config: GuestConfig, engine: type[Engine], lock: Callable[[], int]) -> None:
+    def prepare(
+        self, config: GuestConfig, engine: type[Engine], template: str, lock: Callable[[], int]
+    ) -> None:
         """Look, under the lock, and lay out new data where there are none and none are expected.
 
-        Afterwards `state` and `message` say what is there; errors become FAILED. Errors of
-        `lock` are raised: they say nothing about the data.
+        `template` is what the engine will first be started with. Afterwards `state` and `message`
+        say what is there; errors become FAILED. Errors of `lock` are raised: they say nothing
+        about the data.
         """
         descriptor = lock()
         try:
             seen = self._look(config, engine)
             if seen is Action.LAY_OUT:
-                self._lay_out(config, engine)
+                self._lay_out(config, engine, template)
                 self._look(config, engine)
         except (OSError, ValueError, CofferError) as error:
             _log.exception("preparing the volume")
@@ -83,7 +86,7 @@ class Data:
             self.marker = seen.marker if verdict.action is Action.USE else None
         return verdict.action
 
-    def _lay_out(self, config: GuestConfig, engine: type[Engine]) -> None:
+    def _lay_out(self, config: GuestConfig, engine: type[Engine], template: str) -> None:
         marker = Marker(
             data_id=str(uuid.uuid4()),
             datastore=config.datastore,
@@ -91,7 +94,8 @@ class Data:
             complete=False,
             identity=engine.new_identity(secrets.token_bytes),
         )
-        lay_out(self._paths, self._paths.seed_for(config.manager), marker, self._step)
+        seed = Seed(self._paths.seed_for(config.manager), lambda copy: engine.fit(copy, template))
+        lay_out(self._paths, seed, marker, self._step)
         _log.info("laid out data %s", marker.data_id)
 
     def _use(self) -> tuple[int | None, int | None]:

@@ -9,6 +9,7 @@ import contextlib
 import json
 import logging
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -22,7 +23,8 @@ from coffer_guest.engines.base import LaunchSpec
 _log = logging.getLogger(__name__)
 
 _TIMEOUT_S: Final = 5.0
-_RECONNECT_S: Final = (0.02, 0.25)  # from the first attempt to a lasting absence
+_RECONNECT_S: Final = (0.01, 0.25)  # from the first attempt to a lasting absence
+_RECONNECT_PART: Final = 40  # of how long it has been away: at most that is lost by waiting
 _LINE_LIMIT_BYTES: Final = 1 << 20
 
 
@@ -41,19 +43,20 @@ class LauncherClient:
 
     async def run(self) -> None:
         """Follow the launcher until cancelled."""
-        pause_s = _RECONNECT_S[0]
+        seen_at = time.monotonic()
         while True:
             try:
                 await self._follow()
-                pause_s = _RECONNECT_S[0]
+                seen_at = time.monotonic()
             except (OSError, ValidationError, ValueError) as error:
                 if not isinstance(error, (FileNotFoundError, ConnectionError)):
                     _log.warning("launcher: %s", error)
-                pause_s = min(pause_s * 1.1, _RECONNECT_S[1])
             if self.view is not None:
                 self.view = None
                 self._changed()
-            await asyncio.sleep(pause_s)
+            # in a new pod it comes some tenths of a second after the agent, and is waited for
+            pause_s = (time.monotonic() - seen_at) / _RECONNECT_PART
+            await asyncio.sleep(min(max(_RECONNECT_S[0], pause_s), _RECONNECT_S[1]))
 
     async def start(self, spec: LaunchSpec) -> None:
         await self._command({"op": "start", **_fields(spec)})

@@ -7,12 +7,13 @@ complete, when the data are on the disk. Dying between any two steps repeats the
 
 import os
 import shutil
-import stat
+import subprocess
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from coffer_common.errors import Permanent
+from coffer_common.errors import Permanent, Transient
 from coffer_guest.files import sync_directory, sync_file_system
 from coffer_guest.paths import Paths
 from coffer_guest.volume import Marker, write_marker
@@ -20,19 +21,27 @@ from coffer_guest.volume import Marker, write_marker
 #: Told the name of each step before it; tests end the process there.
 Step = Callable[[str], None]
 
-STEPS: Final = ("intent", "clear", "copy", "sync", "rename", "complete", "done")
+STEPS: Final = ("intent", "clear", "copy", "fit", "sync", "rename", "complete", "done")
 
-_CHUNK: Final = 1 << 16
-_ZEROS: Final = bytes(_CHUNK)
+_COPY: Final = ("/bin/cp", "--recursive", "--sparse=always", "--no-target-directory")
+_COPY_TIMEOUT_S: Final = 600.0
 
 
-def lay_out(paths: Paths, seed: Path, marker: Marker, step: Step) -> None:
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """Where the data come from, and how a copy is fitted to the instance."""
+
+    path: Path
+    fit: Callable[[Path], None]
+
+
+def lay_out(paths: Paths, seed: Seed, marker: Marker, step: Step) -> None:
     """Make the volume hold a fresh copy of `seed` under `marker` (complete or not, as given).
 
-    Raises Permanent where the seed is unusable, OSError where the volume is.
+    Raises Permanent where the seed is unusable, OSError and Transient where the volume is.
     """
-    if not seed.is_dir():
-        raise Permanent(f"the image has no pre-initialised data in {seed}")
+    if not seed.path.is_dir():
+        raise Permanent(f"the image has no pre-initialised data in {seed.path}")
     step("intent")
     paths.private.mkdir(mode=0o750, exist_ok=True)
     write_marker(paths.marker, marker.model_copy(update={"complete": False}))
@@ -40,7 +49,9 @@ def lay_out(paths: Paths, seed: Path, marker: Marker, step: Step) -> None:
     _remove(paths.incoming)
     _remove(paths.data)
     step("copy")
-    copy_tree(seed, paths.incoming)
+    copy_tree(seed.path, paths.incoming)
+    step("fit")
+    seed.fit(paths.incoming)
     step("sync")
     sync_file_system(paths.volume)
     step("rename")
@@ -53,36 +64,25 @@ def lay_out(paths: Paths, seed: Path, marker: Marker, step: Step) -> None:
 
 
 def copy_tree(source: Path, target: Path) -> None:
-    """Copy directories (0700) and files (0600); runs of zeros become holes."""
-    target.mkdir(mode=0o700)
-    with os.scandir(source) as entries:
-        for entry in entries:
-            mode = entry.stat(follow_symlinks=False).st_mode
-            if stat.S_ISDIR(mode):
-                copy_tree(Path(entry.path), target / entry.name)
-            elif stat.S_ISREG(mode):
-                _copy_file(Path(entry.path), target / entry.name)
-            else:
-                raise Permanent(f"{entry.path} is neither a file nor a directory")
+    """Copy directories (0700) and files (0600 at most); runs of zeros become holes.
 
-
-def _copy_file(source: Path, target: Path) -> None:
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(source, "rb", buffering=0) as reader, open(descriptor, "wb", buffering=0) as writer:
-        size = 0
-        while chunk := reader.read(_CHUNK):
-            size += len(chunk)
-            if chunk == _ZEROS[: len(chunk)]:
-                writer.seek(size)
-            else:
-                _write_all(writer.fileno(), chunk)
-        writer.truncate(size)
-
-
-def _write_all(descriptor: int, chunk: bytes) -> None:
-    rest = memoryview(chunk)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
+    By coreutils' cp: the interpreter is busy with the agent's imports then, and would be asked for
+    each of some thousand calls. Raises Transient.
+    """
+    try:
+        done = subprocess.run(  # noqa: S603 - an argv list without user input
+            [*_COPY, source, target],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_COPY_TIMEOUT_S,
+            umask=0o077,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise Transient(f"not copied after {_COPY_TIMEOUT_S:.0f} s") from error
+    if done.returncode != 0:
+        raise Transient(done.stderr.strip().partition("\n")[0] or f"cp: {done.returncode}")
 
 
 def _remove(path: Path) -> None:

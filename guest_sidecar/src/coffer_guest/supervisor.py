@@ -32,12 +32,14 @@ from coffer_guest.launcher_client import LauncherClient, LauncherUnavailable
 from coffer_guest.layout import Step
 from coffer_guest.settings import Settings
 from coffer_guest.slices import Wanted
+from coffer_guest.template import Template
 
 _log = logging.getLogger(__name__)
 
 _TICK_S: Final = 2.0  # while all is well
 _TICK_UNWELL_S: Final = 0.5
 _TICK_STARTING_S: Final = 0.03
+_TIDY_S: Final = 3.0
 _RETRY_S: Final = (1.0, 30.0)  # a volume that was refused or failed is looked at again
 
 
@@ -59,6 +61,7 @@ class Supervisor:
         self.engine: Engine | None = None
         self.launcher = LauncherClient(settings.paths.launcher_socket, self.wake)
         self.health = Health()
+        self.template = Template()
         self._data_found = data_found
         self._seen = seen
         self._data = Data(settings.paths, step)
@@ -69,6 +72,7 @@ class Supervisor:
         self._config_stat: tuple[int, int] | None = None
         self._configuration_hash: str | None = None
         self._noted: tuple[str, int] | None = None  # the launcher knows that this one answered
+        self._tidying: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
@@ -163,10 +167,16 @@ class Supervisor:
             await self._note_answer()
         if self.engine is not None and self.health.inventory_due():
             await self.health.take_inventory(self.engine)
-            memory.give_back()
+            self._tidy_later()
         pause_s = self._publish()
         self._seen()
         return pause_s
+
+    def _tidy_later(self) -> None:
+        """Give back memory, when those who wait for this round's news have done their part."""
+        if self._tidying is not None:
+            self._tidying.cancel()
+        self._tidying = asyncio.get_running_loop().call_later(_TIDY_S, memory.give_back)
 
     async def _read_config(self) -> None:
         """Take over the mounted file when it is another than before; kubelet swaps a link."""
@@ -191,6 +201,8 @@ class Supervisor:
             _log.info("read the configuration of %s/%s", config.namespace, config.instance)
             self.config = config
             self._retry_at = float("-inf")
+            if self.launcher.view is None or self.launcher.view.pid is None:
+                self.template.begin(config)  # beside what comes before it is needed
             if self._data.state is DataState.LAID_OUT:
                 await asyncio.to_thread(self._data.look_again, config, load(config.manager))
 
@@ -220,8 +232,11 @@ class Supervisor:
                 self._data.state = DataState.PREPARING
                 self._publish()
             try:
-                await asyncio.to_thread(self._data.prepare, config, engine, self.launcher.lock)
-            except LauncherUnavailable as error:
+                template = await self.template.text(config)
+                await asyncio.to_thread(
+                    self._data.prepare, config, engine, template, self.launcher.lock
+                )
+            except (LauncherUnavailable, CofferError, OSError) as error:
                 self._data.message = str(error)
         if self._data.state is DataState.LAID_OUT:
             paths = self.settings.paths
@@ -257,18 +272,21 @@ class Supervisor:
         elif command is Command.STOP:
             await self.launcher.stop()
         else:
-            await asyncio.to_thread(self._make_ready, engine, view)
+            if self.config is None:
+                raise Permanent("there is no configuration to start with")
+            template = await self.template.text(self.config)
+            await asyncio.to_thread(self._make_ready, engine, view, template)
             if command is Command.RESTART and self._intent.restart is not None:
                 await self.launcher.restart(engine.launch(), self._intent.restart)
             else:
                 await self.launcher.start(engine.launch())
 
-    def _make_ready(self, engine: Engine, view: View) -> None:
+    def _make_ready(self, engine: Engine, view: View, template: str) -> None:
         """In a thread: write the configuration and whatever else a start needs."""
-        if self.config is None or self._data.marker is None:
+        if self._data.marker is None:
             raise Permanent("there are no data to start from")
         paths = self.settings.paths
-        configuration.write(paths, self.config, engine, self._data.marker.identity)
+        configuration.write(paths, template, engine, self._data.marker.identity)
         self._configuration_hash = configuration.digest(paths)
         if view.pid is None:
             configuration.empty_tmp(paths)

@@ -91,6 +91,15 @@ class Engine(ABC):
         """
 
     @staticmethod
+    def fit(directory: Path, template: str) -> None:
+        """Fit a copy of what `initialise` made to the rendered template of its first start.
+
+        For what the engine would make anew otherwise. Raises OSError, Permanent; on failure the
+        copy is thrown away.
+        """
+        del directory, template
+
+    @staticmethod
     def new_identity(random_bytes: Callable[[int], bytes]) -> dict[str, str]:
         """What must differ between servers that start from the same copy, e.g. a server id.
 

@@ -15,6 +15,7 @@ INIT: Final = "init.sql"
 
 SOCKET: Final = "mariadb.sock"
 
+_UNITS: Final = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SECTIONS: Final = ("mysqld", "mariadbd", "server", "mariadb")
 
 
@@ -77,3 +78,9 @@ def parse(text: str) -> dict[str, str]:
             name, sign, value = line.partition("=")
             values[name.strip().replace("-", "_")] = value.strip().strip("'\"") if sign else "ON"
     return values
+
+
+def size_bytes(text: str) -> int:
+    """A size as option files write it: 96M. Raises ValueError."""
+    unit = _UNITS.get(text[-1:].upper())
+    return int(text) if unit is None else int(text[:-1]) * unit
