@@ -78,14 +78,17 @@ def test_what_is_gone_is_not_brought_back_by_a_stream_that_is_behind(
         return found
 
     store.saw(with_uid(5, "first"))
-    store.wrote_deletion("a", "x")  # a 404
+    store.wrote_deletion("a", "x", "first")  # a 404
     store.saw(with_uid(6, "first"))
     store.saw(with_uid(7, "first"))
     assert store.get("a", "x") is None
     store.saw_deletion(with_uid(8, "first"))
     store.saw(with_uid(9, "second"))
     assert store.get("a", "x") == "second"
-    store.wrote_deletion("a", "x")
+    store.wrote_deletion("a", "x", "first")  # an answer from before
+    assert store.get("a", "x") == "second"
+    store.saw(with_uid(10, "second"))
+    store.wrote_deletion("a", "x", "second")
     store.saw(with_uid(12, "third"))  # the stream lost the deletion
     assert store.get("a", "x") == "third"
 

@@ -292,7 +292,7 @@ class Executor:
                 kind, key.namespace, metadata.name, patch, subresource="status"
             )
         except NotFoundError:
-            self._journal.gone(key, kind, metadata.name)
+            self._journal.gone(key, kind, metadata.name, metadata.uid)
             return
         self._journal.wrote(key, kind, live)
 

@@ -13,7 +13,7 @@ class Journal(Protocol):
         """The API server's answer to a write for the instance `key`."""
         ...
 
-    def gone(self, key: Key, kind: Kind, name: str) -> None:
+    def gone(self, key: Key, kind: Kind, name: str, uid: str) -> None:
         """The API server said that there is no such object."""
         ...
 

@@ -31,9 +31,9 @@ class Notes:
         if kind == INSTANCE:
             self._cache.confirm(key)
 
-    def gone(self, key: Key, kind: Kind, name: str) -> None:
+    def gone(self, key: Key, kind: Kind, name: str, uid: str) -> None:
         """There is no such object."""
-        self._cache.store(kind).wrote_deletion(key.namespace, name)
+        self._cache.store(kind).wrote_deletion(key.namespace, name, uid)
 
     def found_foreign(self, key: Key, kind: Kind, obj: Object) -> None:
         """An object that is not the instance's bears a name that it needs."""

@@ -127,15 +127,23 @@ class Store(Generic[T]):
         An answer that is late counts nothing: the stream was further already, and if the object
         is not here then it was deleted since.
         """
-        if version_of(obj) > self._stream_version or ref_of(obj) in self._entries:
+        ref = ref_of(obj)
+        if ref in self._gone and self._gone[ref] == _uid_of(obj):
+            return
+        if version_of(obj) > self._stream_version or ref in self._entries:
             self._put(obj, quiet=True)
 
-    def wrote_deletion(self, namespace: str, name: str) -> None:
-        """The API server said that the object does not exist."""
+    def wrote_deletion(self, namespace: str, name: str, uid: str) -> None:
+        """The API server said that the object that we knew under this uid does not exist.
+
+        Another of the name, made since, stays.
+        """
         ref = Key(namespace, name)
         entry = self._entries.get(ref)
-        if entry is not None and entry.uid:
-            self._gone[ref] = entry.uid
+        if entry is not None and entry.uid != uid:
+            return
+        if uid:
+            self._gone[ref] = uid
         self._drop(ref)
 
     def _put(self, obj: Mapping[str, Any], *, quiet: bool) -> None:

@@ -99,7 +99,8 @@ class Observer:
         try:
             found = await self._api.get(INSTANCE, key.namespace, key.name)
         except NotFoundError:
-            self._cache.instances.wrote_deletion(key.namespace, key.name)
+            uid = seen.metadata.uid if seen is not None else ""
+            self._cache.instances.wrote_deletion(key.namespace, key.name, uid)
             return False
         self._cache.instances.wrote(found)
         self._cache.confirm(key)
