@@ -66,11 +66,8 @@ class History:
                 watch.wake()
 
     def compact(self) -> None:
-        """Forget the past: every watch that starts in it is told 410."""
+        """Forget the past: a watch that starts in it is told 410. Those that run miss nothing."""
         self._compacted = self.version
-        for kind, entries in self._entries.items():
-            entries.clear()
-            self._oldest[kind] = self.version
 
     def gone(self, message: str) -> GoneError:
         return GoneError(f"{message} (current resourceVersion: {self.version})")
@@ -84,7 +81,7 @@ class History:
     ) -> "Watch":
         """A watch from a version on; GoneError where that is too old."""
         since = int(resource_version)
-        if since < max(self._oldest.get(kind, 2), min(self._compacted, self.version)):
+        if since < max(self._oldest.get(kind, 2), self._compacted):
             raise self.gone(f"too old resource version: {since}")
         watch = Watch(self, kind, since, matches, bookmark_s)
         self._watches.append(watch)
@@ -144,7 +141,8 @@ class Watch:
                     async with asyncio.timeout(self._bookmark_s):
                         await self._news.wait()
                 except TimeoutError:
-                    yield self._bookmark()
+                    if not self._news.is_set():  # it may have come at that very moment
+                        yield self._bookmark()
                     continue
                 self._news.clear()
                 for event in [] if self._ended else self._new():
