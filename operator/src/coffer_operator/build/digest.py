@@ -29,7 +29,9 @@ def digest(obj: Mapping[str, Any]) -> str:
         content["metadata"] = {k: v for k, v in metadata.items() if k not in _IDENTITY}
         if not content["metadata"]:
             del content["metadata"]
-    text = json.dumps(_without_nulls(content), sort_keys=True, separators=(",", ":"))
+    text = _as_text(content)
+    if "null" in text:  # seldom, so that the copy without them is seldom made
+        text = _as_text(_without_nulls(content))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -101,6 +103,10 @@ def _take_items(value: Sequence[Any], inner: Fields) -> list[Any]:
 def _matches(item: object, keys: Mapping[str, Any]) -> bool:
     """A key that was left out has its default in the item, so it is always there to compare."""
     return isinstance(item, _MAPPING) and all(item.get(k) == v for k, v in keys.items())
+
+
+def _as_text(content: Any) -> str:
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), default=dict)
 
 
 def _without_nulls(value: Any) -> Any:
