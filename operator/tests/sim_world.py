@@ -41,7 +41,7 @@ from sim_scheduler import Scheduler
 NODES: Final = ("node-1", "node-2", "node-3")
 NODE_MEMORY: Final = "8Gi"
 LEASE_KEY: Final = Key("coffer-system", NAME)
-LEASE_SHARE: Final = 0.3  # of the runs; the others have one operator and need no Lease
+LEASE_SHARE: Final = 0.2  # of the runs; the others have one operator and need no Lease
 TRACE: Final = 400  # last lines that a failure shows
 WRITES: Final = frozenset({"apply", "create", "patch", "delete"})
 
