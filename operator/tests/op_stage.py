@@ -82,9 +82,7 @@ class Stage:
         self.server.create(
             NAMESPACE, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NS}}
         )
-        obj = {"apiVersion": INSTANCE.api_version, "kind": INSTANCE.kind, **instance_obj()}
-        obj["metadata"] = {"name": "shop", "namespace": NS}
-        self.instance = self.server.create(INSTANCE, obj)
+        self.instance = self._make_instance()
         self.faults = Faults()
         self.agents = FakeAgents()
         self.requests: list[str] = []
@@ -134,6 +132,16 @@ class Stage:
     def write(self, kind: Kind, obj: Mapping[str, Any]) -> Object:
         """As somebody else."""
         return self.server.create(kind, {"apiVersion": kind.api_version, "kind": kind.kind, **obj})
+
+    def _make_instance(self) -> Object:
+        obj = {"apiVersion": INSTANCE.api_version, "kind": INSTANCE.kind, **instance_obj()}
+        obj["metadata"] = {"name": "shop", "namespace": NS}
+        return self.server.create(INSTANCE, obj)
+
+    def remake_instance(self) -> None:
+        """As kubectl replace --force does; garbage collection has not begun."""
+        self.server.delete(INSTANCE, NS, "shop")
+        self.instance = self._make_instance()
 
     def make_pod(self, ip: str = "10.0.0.9") -> None:
         labels = {"app.kubernetes.io/managed-by": "coffer", "coffer.dev/instance": "shop"}

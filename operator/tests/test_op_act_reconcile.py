@@ -188,6 +188,24 @@ async def test_a_certificate_that_a_starting_pod_misses_is_made_again(stage: Sta
         assert stage.server.get(SECRET, NS, "shop-agent-tls")
 
 
+async def test_a_deleted_namesakes_certificate_is_looked_at_until_it_is_gone(stage: Stage) -> None:
+    def planner(world: World) -> Plan:
+        if ("Secret", "shop-agent-tls") in world.children:
+            return Plan(requeue_after_s=1.0)
+        return Plan(certificate=None if world.certificate else IssueCertificate("shop"))
+
+    stage.make_pod()
+    async with stage.running(planner):
+        old = stage.server.get(SECRET, NS, "shop-agent-tls")
+        stage.remake_instance()
+        await stage.settle(3)
+        assert stage.server.get(SECRET, NS, "shop-agent-tls") == old
+        stage.server.delete(SECRET, NS, "shop-agent-tls")
+        await stage.settle(3)
+        new = stage.server.get(SECRET, NS, "shop-agent-tls")
+        assert new["metadata"]["ownerReferences"] != old["metadata"]["ownerReferences"]
+
+
 async def test_nothing_is_written_for_an_instance_that_is_gone_unseen(stage: Stage) -> None:
     wanted: list[Apply] = []
     async with stage.running(lambda _: Plan(apply=tuple(wanted))):

@@ -254,6 +254,21 @@ def test_objects_of_a_deleted_namesake_are_waited_for() -> None:
     assert conditions(plan)["Reconciling"] == ("True", "FormerObjects")
 
 
+def test_a_deleted_namesakes_certificate_is_not_relied_on() -> None:
+    """Garbage collection takes its Secret, which nobody watches, from under the new pod."""
+    name = ("Secret", "shop-agent-tls")
+    old = Child(*name, "u", "1", "d", ours=True, owner_uid="uid-before")
+    subject = world(children={name: old}, certificate=ready_world().certificate)
+    plan = plan_instance(subject)
+    assert plan.apply == ()
+    assert plan.certificate is None
+    assert conditions(plan)["Reconciling"] == ("True", "FormerObjects")
+    assert plan.requeue_after_s == 1.0
+    gone = plan_instance(replace(advance(subject, plan), children={}, certificate=None))
+    assert gone.certificate is not None
+    assert gone.apply
+
+
 def test_orphaned_objects_are_taken_up() -> None:
     old = Child("Service", "shop", "u", "1", "d", ours=True, owner_uid=None)
     plan = plan_instance(world(children={("Service", "shop"): old}))

@@ -114,7 +114,13 @@ class Observer:
             self._agents.forget(key)
 
     def _may_be_gone(self, key: Key, memory: Memory) -> bool:
-        """Secrets are not watched: a pod on a node may be not ready for want of this one."""
+        """Secrets are not watched: a pod on a node may be not ready for want of this one.
+
+        A deleted namesake's goes by garbage collection, and takes the certificate with it.
+        """
+        secret = memory.certificate_secret
+        if secret is not None and secret.child.owner_uid not in (None, memory.uid):
+            return True
         pod = self._cache.pod(key)
         if pod is None or pod.node is None or pod.ready:
             return False

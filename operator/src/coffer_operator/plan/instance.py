@@ -59,7 +59,9 @@ from coffer_operator.plan.volume import VolumeVerdict, judge_volume
 from coffer_operator.plan.world import World
 
 _AT_ONCE_S: Final = 0.001  # not 0, which is easily taken for no time at all
-_LOOK_AGAIN_S: Final = 30.0  # whether a name is free again: objects of others are not watched
+# objects that are not watched:
+_TAKEN_S: Final = 30.0  # whether a name that another's object had is free again
+_FORMER_S: Final = 1.0  # whether garbage collection has taken a namesake's Secret
 
 
 @dataclass(frozen=True)
@@ -261,7 +263,7 @@ def _requeue(
     renewal_in_s: float | None,
     calls: tuple[Call, ...],
 ) -> float | None:
-    """Deadlines, at once after calls that nothing else may announce, and a look at taken names."""
+    """Deadlines, at once after calls that nothing else may announce, a look at names taken."""
     if any(_goes_unseen(call) for call in calls):
         return _AT_ONCE_S
     moments = list(operations.wake_at)
@@ -272,7 +274,9 @@ def _requeue(
         if deadline > world.now:
             moments.append(deadline)
     if obstacle is not None and obstacle.reason == reasons.NAME_TAKEN:
-        moments.append(after(world.now, _LOOK_AGAIN_S))
+        moments.append(after(world.now, _TAKEN_S))
+    if obstacle is not None and obstacle.reason == reasons.FORMER_OBJECTS:
+        moments.append(after(world.now, _FORMER_S))
     return wake_after_s(moments, world.now)
 
 

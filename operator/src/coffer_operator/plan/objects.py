@@ -19,8 +19,7 @@ from coffer_operator.plan.world import Child, World
 
 def taken_name(world: World, identity: Identity) -> UserError | None:
     """The first object that has a needed name and is not ours."""
-    names = (*needed_names(identity), ("Secret", naming.agent_tls(identity.name)))
-    for kind, name in names:
+    for kind, name in _all_names(identity):
         child = world.children.get((kind, name))
         if child is not None and not child.ours:
             return UserError(
@@ -33,7 +32,7 @@ def taken_name(world: World, identity: Identity) -> UserError | None:
 
 def former_objects(world: World, identity: Identity) -> Finding | None:
     """Objects of a deleted instance of the same name: garbage collection is about to take them."""
-    for kind, name in needed_names(identity):
+    for kind, name in _all_names(identity):
         child = world.children.get((kind, name))
         if child is not None and child.ours and child.owner_uid not in (None, identity.uid):
             return Finding(
@@ -96,6 +95,10 @@ def annotate_volume(
             labels=blueprint.identity.labels if blueprint is not None and adopts else {},
         ),
     )
+
+
+def _all_names(identity: Identity) -> tuple[tuple[str, str], ...]:
+    return (*needed_names(identity), ("Secret", naming.agent_tls(identity.name)))
 
 
 def _child(world: World, obj: dict[str, Any]) -> Child | None:
