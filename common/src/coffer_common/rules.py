@@ -17,8 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from coffer_common.errors import UserError
 from coffer_common.templates import VALIDATION_RULES, find
-
-Value = int | float | bool | str
+from coffer_common.wire import Value
 
 INVALID_PARAMETER: Final = "InvalidParameter"
 

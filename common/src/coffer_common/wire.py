@@ -15,8 +15,12 @@ ENGINE_PATH: Final = f"{API_PREFIX}/engine"  # POST /{start,stop,restart,reset}
 DATABASES_PATH: Final = f"{API_PREFIX}/databases"  # GET; PUT and DELETE /{name}
 USERS_PATH: Final = f"{API_PREFIX}/users"  # GET; PUT and DELETE /{name}?host=
 TASKS_PATH: Final = f"{API_PREFIX}/tasks"  # PUT, GET and DELETE /{id}
+CONFIGURATION_PATH: Final = f"{API_PREFIX}/configuration"  # PUT
 CONFIGURATION_DEFAULTS_PATH: Final = f"{API_PREFIX}/configuration/defaults"  # GET
 LOGS_PATH: Final = f"{API_PREFIX}/logs"  # GET /{name}
+
+
+Value = bool | int | float | str  # of an engine's parameter
 
 
 class Wire(BaseModel):
@@ -30,6 +34,61 @@ class FlavorSize(Wire):
 
     ram_bytes: int
     vcpus: float
+
+
+class ConfigurationRequest(Wire):
+    """Body of PUT /v1/configuration: the layers above the template; nothing of others remains.
+
+    The agent keeps it on the volume before it answers; what comes of it is in its status. Values
+    are as rules.Parameter.check returns them. `restart_required` names parameters, of these, that
+    must not be set live even where the engine would allow it.
+    """
+
+    hash: str  # of all that follows; the operator's
+    group: str | None = None  # the ConfigurationGroup that `values` come from
+    defaults: dict[str, Value] = Field(default_factory=dict)  # of the DatastoreVersion
+    values: dict[str, Value] = Field(default_factory=dict)
+    restart_required: tuple[str, ...] = ()
+
+
+class RejectionCause(StrEnum):
+    """Why a configuration is not in force."""
+
+    REFUSED = "Refused"  # the engine did not take a value
+    DID_NOT_START = "DidNotStart"
+
+
+class RejectedConfiguration(Wire):
+    """A configuration that is not in force; the former one is."""
+
+    hash: str
+    cause: RejectionCause
+    message: str  # one line, of the engine where it said any
+
+
+class Drift(Wire):
+    """A value that somebody changed inside the engine, and that was put right."""
+
+    name: str
+    found: str
+    restored: str
+    at: str  # RFC 3339
+
+
+class ConfigurationStatus(Wire):
+    """What became of the configuration.
+
+    `accepted`: hash of the request on the volume; None: there is none, the template alone counts.
+    `live`: hash of the one in force, in the running engine (apart from `pending_restart`) or, when
+    none runs, at its next start. `accepted` != `live`: at work, or `rejected`.
+    """
+
+    accepted: str | None = None
+    live: str | None = None
+    pending_restart: tuple[str, ...] = ()  # by name
+    rejected: RejectedConfiguration | None = None
+    drift: Drift | None = None  # the latest one
+    port: int | None = None  # that the running engine was started with
 
 
 class GuestConfig(Wire):
@@ -50,6 +109,7 @@ class GuestConfig(Wire):
     flavor: FlavorSize
     volume_size_bytes: int
     data_id: str | None = None
+    configuration: ConfigurationRequest | None = None  # where the volume has none of this uid
     read_write_slice: str | None = None  # EndpointSlice that the source's agent writes
 
 
@@ -143,7 +203,7 @@ class GuestStatus(Wire):
     pod_uid: str
     data: DataStatus
     engine: EngineStatus
-    configuration_hash: str | None = None
+    configuration: ConfigurationStatus | None = None  # None: cannot tell
     tasks: tuple[TaskStatus, ...] = ()
     databases: tuple[str, ...] | None = None  # None: cannot tell
     users: tuple[str, ...] | None = None  # `name@host`; None: cannot tell

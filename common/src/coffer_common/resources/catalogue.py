@@ -12,6 +12,7 @@ from coffer_common.resources.base import (
     cel,
     immutable,
 )
+from coffer_common.resources.configuration import ParameterOverride, Values
 
 
 class NameRules(Resource):
@@ -102,6 +103,24 @@ class DatastoreVersionSpec(Resource):
     storage_classes: Annotated[
         tuple[Annotated[str, Field(max_length=MAX_OBJECT_NAME)], ...],
         Field(description="StorageClasses allowed; empty: all.", max_length=64),
+    ] = ()
+    default_values: Annotated[
+        Values,
+        Field(
+            description="Values of the engine's parameters for all instances of this version; a "
+            "ConfigurationGroup's come above them."
+        ),
+    ] = Field(default_factory=dict)
+    parameters: Annotated[
+        tuple[ParameterOverride, ...],
+        Field(
+            description="Restricts parameters that users may set, or adds others.",
+            max_length=256,
+            json_schema_extra={
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["name"],
+            },
+        ),
     ] = ()
     database_names: Annotated[
         NameRules | None,

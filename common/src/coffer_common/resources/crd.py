@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from coffer_common.naming import GROUP, VERSION
-from coffer_common.resources import catalogue, instance, operation
+from coffer_common.resources import catalogue, configuration, instance, operation
 from coffer_common.resources.base import Resource
 from coffer_common.resources.schema import structural_schema
 
@@ -100,6 +100,21 @@ KINDS: Final = (
             _AGE,
         ),
         (instance.NAME_RULE,),
+    ),
+    Kind(
+        configuration.ConfigurationGroup,
+        "configurationgroups",
+        "dbcfg",
+        True,
+        (
+            Column("Datastore", ".spec.datastore.type", "Datastore."),
+            Column("Version", ".spec.datastore.version", "Version."),
+            _READY,
+            _STATUS,
+            Column("Attached", ".status.attached", "Instances that name it.", "integer"),
+            Column("Applied", ".status.applied", "Of these, up to date.", "integer"),
+            _AGE,
+        ),
     ),
     Kind(
         operation.Operation,

@@ -199,6 +199,64 @@ class SchedulingSpec(Resource):
     ] = ()
 
 
+class ConfigurationRef(Resource):
+    """A ConfigurationGroup in the instance's namespace."""
+
+    name: Annotated[
+        str,
+        Field(
+            description="Name of the ConfigurationGroup.", min_length=1, max_length=MAX_OBJECT_NAME
+        ),
+    ]
+
+
+class MaintenanceWindow(Resource):
+    """A time of the week."""
+
+    days: Annotated[
+        tuple[Literal["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"], ...],
+        Field(description="Days on which it begins; without any, every day.", max_length=7),
+    ] = ()
+    start: Annotated[
+        str,
+        Field(
+            description="When it begins, such as 02:30.",
+            pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$",
+            max_length=5,
+        ),
+    ]
+    duration: Annotated[
+        str,
+        Field(
+            description="How long it is, such as 2h or 90m; at most 24h.",
+            pattern=r"^([1-9][0-9]?h)?([1-9][0-9]{0,3}m)?$",
+            min_length=2,
+            max_length=8,
+        ),
+    ]
+    time_zone: Annotated[
+        str,
+        Field(
+            description="Time zone of start, such as Europe/Berlin; without it, UTC.",
+            min_length=1,
+            max_length=64,
+        ),
+    ] = "UTC"
+
+
+class MaintenanceSpec(Resource):
+    """When Coffer may restart the engine by itself."""
+
+    window: Annotated[MaintenanceWindow, Field(description="The time for it.")]
+    auto_restart: Annotated[
+        bool,
+        Field(
+            description="Whether an engine that needs a restart gets it in the window; without "
+            "it, only by an Operation."
+        ),
+    ] = False
+
+
 class DeletionPolicy(StrEnum):
     """What becomes of the data volume when the instance is deleted."""
 
@@ -239,6 +297,17 @@ class InstanceSpec(Resource):
             max_length=MAX_USERS,
         ),
     ] = ()
+    configuration_ref: Annotated[
+        ConfigurationRef | None,
+        Field(
+            description="The ConfigurationGroup whose values the engine gets; it must be for the "
+            "same datastore and version."
+        ),
+    ] = None
+    maintenance: Annotated[
+        MaintenanceSpec | None,
+        Field(description="When Coffer may restart the engine by itself."),
+    ] = None
     scheduling: Annotated[SchedulingSpec, Field(description="Where the pod may run.")] = Field(
         default_factory=SchedulingSpec
     )
@@ -321,6 +390,22 @@ class EngineReport(Resource):
     )
 
 
+class ConfigurationReport(Resource):
+    """The values of the engine's parameters."""
+
+    group: Annotated[
+        str | None, Field(description="The ConfigurationGroup that they come from.")
+    ] = None
+    hash: Annotated[str | None, Field(description="Of the values that are in force.")] = None
+    pending_restart: Annotated[
+        tuple[str, ...], Field(description="Parameters that take effect at the next restart.")
+    ] = ()
+    drift: Annotated[
+        str | None,
+        Field(description="What was last found changed by hand, and put right."),
+    ] = None
+
+
 class OperationInProgress(Resource):
     """The Operation that is being carried out."""
 
@@ -357,6 +442,9 @@ class InstanceStatus(Resource):
     volume: Annotated[VolumeStatus | None, Field(description="The data volume.")] = None
     data_id: Annotated[str | None, Field(description="Id of the data on the volume.")] = None
     engine: Annotated[EngineReport | None, Field(description="The engine process.")] = None
+    configuration: Annotated[
+        ConfigurationReport | None, Field(description="The values of the engine's parameters.")
+    ] = None
     operation: Annotated[
         OperationInProgress | None, Field(description="The Operation being carried out.")
     ] = None

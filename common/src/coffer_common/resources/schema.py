@@ -1,8 +1,8 @@
 """From a pydantic model to the structural OpenAPI v3 schema that a CRD wants. Pure.
 
 Never a default: the API server would write it into the user's spec, where GitOps tools see drift;
-the models default instead. Never `x-kubernetes-preserve-unknown-fields`: a misspelt field is
-refused by the API server.
+the models default instead. Unknown fields are preserved nowhere, so that the API server refuses a
+misspelt one; but a value that may be a number, a boolean or a string has no other schema.
 """
 
 from typing import Any, Final
@@ -55,6 +55,8 @@ def _convert(node: Schema, definitions: dict[str, Schema]) -> Schema:
         case "integer":
             result.setdefault("format", "int64")
         case "string" | "boolean" | "number":
+            pass
+        case None if node.get("x-kubernetes-preserve-unknown-fields"):
             pass
         case other:
             raise ValueError(f"no structural schema for type {other!r} in {node!r}")

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from coffer_common.errors import Permanent, Transient
-from coffer_common.wire import DatabaseRequest, EngineAction, GuestStatus, UserRequest
+from coffer_common.wire import (
+    ConfigurationRequest,
+    DatabaseRequest,
+    EngineAction,
+    GuestStatus,
+    UserRequest,
+)
 
 
 @dataclass(frozen=True)
@@ -58,4 +64,8 @@ class AgentClient(Protocol):
 
     async def put_user(self, at: AgentAddress, name: str, request: UserRequest) -> None:
         """PUT /v1/users/{name}."""
+        ...
+
+    async def put_configuration(self, at: AgentAddress, request: ConfigurationRequest) -> None:
+        """PUT /v1/configuration; what comes of it is in the status."""
         ...

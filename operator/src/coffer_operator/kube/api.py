@@ -50,6 +50,7 @@ class Kind:
 
 INSTANCE: Final = Kind(GROUP, VERSION, "DatabaseInstance", "databaseinstances")
 OPERATION: Final = Kind(GROUP, VERSION, "Operation", "operations")
+CONFIGURATION_GROUP: Final = Kind(GROUP, VERSION, "ConfigurationGroup", "configurationgroups")
 DATASTORE_VERSION: Final = Kind(GROUP, VERSION, "DatastoreVersion", "datastoreversions", False)
 FLAVOR: Final = Kind(GROUP, VERSION, "Flavor", "flavors", False)
 POD: Final = Kind("", "v1", "Pod", "pods")

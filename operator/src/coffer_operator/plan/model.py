@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from coffer_common.wire import DatabaseRequest, EngineAction
+from coffer_common.wire import ConfigurationRequest, DatabaseRequest, EngineAction
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,14 @@ class EnsureUser:
         return f"{self.name}@{self.host}/{self.revision}"
 
 
-Call = EngineCall | EnsureDatabase | EnsureUser
+@dataclass(frozen=True)
+class PutConfiguration:
+    """PUT /v1/configuration."""
+
+    request: ConfigurationRequest
+
+
+Call = EngineCall | EnsureDatabase | EnsureUser | PutConfiguration
 
 
 @dataclass(frozen=True)
@@ -145,6 +152,26 @@ class OperationStatusPatch:
 
 
 @dataclass(frozen=True)
+class StartOperation:
+    """Create an Operation of our own; one of that name that is there already is left alone."""
+
+    obj: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class GroupPlan:
+    """What to do for a ConfigurationGroup now.
+
+    `wake`: members, by name, whose own plans can go on now.
+    """
+
+    status: Mapping[str, Any]  # the whole wanted status
+    events: tuple[EventNote, ...] = ()
+    wake: tuple[str, ...] = ()
+    requeue_after_s: float | None = None
+
+
+@dataclass(frozen=True)
 class Plan:
     """What to do now, and when to look again even if nothing happens."""
 
@@ -157,5 +184,6 @@ class Plan:
     status: Mapping[str, Any] | None = None  # the whole wanted status; None: leave it
     operations: tuple[OperationStatusPatch, ...] = ()
     expired_operations: tuple[str, ...] = ()  # to be removed: their time to live is over
+    start_operation: StartOperation | None = None  # after `calls`
     events: tuple[EventNote, ...] = ()
     requeue_after_s: float | None = None

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from coffer_common.resources.catalogue import DatastoreVersion, Flavor
-from coffer_common.resources.instance import DatabaseInstance
+from coffer_common.resources.configuration import ConfigurationGroup
+from coffer_common.resources.instance import DatabaseInstance, Role
 from coffer_common.resources.operation import Operation
-from coffer_common.wire import GuestStatus
+from coffer_common.rules import Rules
+from coffer_common.wire import ConfigurationStatus, GuestStatus
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,35 @@ class Catalogue:
     datastore_versions: Mapping[str, DatastoreVersion]
     flavors: Mapping[str, Flavor]
     storage_classes: Mapping[str, StorageClassFact] | None = None  # None: cannot tell
+    rules: Mapping[str, Rules] = field(default_factory=dict)  # by name of the DatastoreVersion
+
+
+@dataclass(frozen=True)
+class Member:
+    """An instance that gets the same values as others, as far as their rollout needs to know it.
+
+    `configuration` is what its agent said last, None if it never did; `reachable`: it answers now.
+    """
+
+    namespace: str
+    name: str
+    role: Role | None
+    version_name: str | None  # of the DatastoreVersion in use, None while it is not settled
+    configuration: ConfigurationStatus | None
+    reachable: bool
+
+
+@dataclass(frozen=True)
+class GroupWorld:
+    """A ConfigurationGroup with everything around it, at one moment.
+
+    `members` are the instances that name it, none of them under deletion, by name.
+    """
+
+    now: datetime
+    group: ConfigurationGroup
+    catalogue: Catalogue
+    members: tuple[Member, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -170,6 +201,9 @@ class World:
     succeeded for this very instance since the operator started: only then does status name their
     Secrets; one too few costs a call that changes nothing.
     `operations` are those that name this instance, oldest first.
+    `configuration_group` is the one that the spec names, None where there is none of that name.
+    `cohort` are the instances that get the same values, this one among them: those that name the
+    same group, or, for one that names none, those of its DatastoreVersion that name none.
     """
 
     now: datetime
@@ -186,6 +220,8 @@ class World:
     ca_fingerprint: str = ""
     node_ready: bool | None = None  # of the pod's node; None: cannot tell
     operations: tuple[Operation, ...] = ()
+    configuration_group: ConfigurationGroup | None = None
+    cohort: tuple[Member, ...] = ()
     namespace_terminating: bool = False
     failure: ActFailure | None = None  # None: the latest plan was carried out
     ensured_users: frozenset[str] = frozenset()
