@@ -34,3 +34,14 @@ def operation(name: str, target: str, kind: str) -> Object:
         "metadata": {"name": name},
         "spec": {"instanceRef": {"name": target}, "type": kind},
     }
+
+
+def group(name: str, values: Object, engine: str = "mariadb", **spec: Any) -> Object:
+    """A ConfigurationGroup for the default version of an engine."""
+    version = {"mariadb": "10.11", "redis": "7.0"}[engine]
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "ConfigurationGroup",
+        "metadata": {"name": name},
+        "spec": {"datastore": {"type": engine, "version": version}, "values": values, **spec},
+    }

@@ -1,0 +1,124 @@
+"""Configuration under failure: whoever dies, the end state is the group's."""
+
+import signal
+
+import pytest
+
+from e2e_configuration import (
+    configured,
+    get_group,
+    merge_values,
+    pending,
+    replace_values,
+    restart,
+    running,
+    states,
+    wait_running,
+    wait_states,
+)
+from e2e_kube import Object, Space, condition, wait_until
+from e2e_manifests import group, instance
+from e2e_processes import engine, main_process
+
+pytestmark = pytest.mark.e2e
+OPERATOR_NAMESPACE = "coffer-system"
+
+
+def operator_pod(space: Space) -> Object:
+    pods = space.kube.items("pod", OPERATOR_NAMESPACE, "app.kubernetes.io/component=operator")
+    return next(p for p in pods if "deletionTimestamp" not in p["metadata"])
+
+
+def generation(space: Space, name: str = "db") -> tuple[object, object]:
+    """What changes with every start of the engine: its pod and its process."""
+    pod = space.running_pod(name)
+    return pod["metadata"]["uid"], engine(pod, "mariadbd").pid
+
+
+def test_one_that_is_away_holds_up_nobody(space: Space) -> None:
+    names = [f"db{i}" for i in range(3)]
+    space.apply(
+        group("conf", {"max_connections": 50}, rollout={"maxConcurrent": 1}),
+        *(configured(name) for name in names),
+    )
+    for name in names:
+        space.wait_ready(name, timeout_s=120)
+    away = main_process(space.running_pod("db0"), "guest")
+    away.send(signal.SIGSTOP)
+    try:
+        replace_values(space, {"max_connections": 51})
+        for name in names[1:]:
+            wait_running(space, "max_connections", 51, name)
+        wait_states(space, {"db0": "Unreachable", "db1": "Applied", "db2": "Applied"})
+        assert running(space, "max_connections", "db0") == 50
+    finally:
+        away.send(signal.SIGCONT)
+    wait_running(space, "max_connections", 51, "db0", timeout_s=60)
+    wait_states(space, dict.fromkeys(names, "Applied"))
+
+
+def test_a_rollout_stops_at_the_first_that_is_rolled_back(space: Space) -> None:
+    names = ["db0", "db1"]
+    space.apply(group("conf", {}, rollout={"maxConcurrent": 1}), *(configured(n) for n in names))
+    for name in names:
+        space.wait_ready(name, timeout_s=120)
+    replace_values(space, {"innodb_data_file_path": "ibdata1:1M"})
+    for name in names:
+        wait_until("pending", lambda name=name: pending(space, name))  # type: ignore[misc] # bound
+    restart(space, "db0")
+    wait_until("rolled back", lambda: states(space)["db0"] == "RolledBack")
+    assert condition(get_group(space), "Stalled")["status"] == "True"
+    replace_values(space, {"max_connections": 53})
+    for name in names:
+        wait_running(space, "max_connections", 53, name)
+    wait_states(space, dict.fromkeys(names, "Applied"))
+
+
+@pytest.mark.parametrize("victim", ["operator", "guest", "engine", "pod"])
+def test_killed_in_the_middle_of_an_edit(space: Space, victim: str) -> None:
+    space.apply(group("conf", {"max_connections": 50}), configured())
+    space.wait_ready("db")
+    before = generation(space)
+    replace_values(space, {"max_connections": 51, "innodb_log_buffer_size": "4M"})
+    if victim == "operator":
+        main_process(operator_pod(space), "operator").send(signal.SIGKILL)
+    elif victim == "guest":
+        main_process(space.running_pod("db"), "guest").send(signal.SIGKILL)
+    elif victim == "engine":
+        engine(space.running_pod("db"), "mariadbd").send(signal.SIGKILL)
+    else:
+        space.kube.run("delete", "pod", "db-0", "-n", space.name, "--wait=false")
+        space.wait_new_pod("db", str(before[0]))
+    wait_running(space, "max_connections", 51, timeout_s=120)
+    if victim in ("operator", "guest"):
+        # neither is a reason to restart the engine
+        wait_until("pending", lambda: pending(space) == ["innodb_log_buffer_size"], 90)
+        assert generation(space) == before
+        restart(space)
+    wait_running(space, "innodb_log_buffer_size", 4 * 2**20, timeout_s=60)
+    wait_states(space, {"db": "Applied"}, timeout_s=90)
+
+
+def test_defaults_of_the_version_reach_those_without_a_group(space: Space) -> None:
+    """Below the group's values; what the administrator forbids is refused."""
+    space.apply(instance("plain"), group("conf", {"max_connections": 70}), configured())
+    space.wait_ready("plain")
+    space.wait_ready("db")
+    template = running(space, "wait_timeout", "plain")
+    try:
+        space.kube.run(
+            *("patch", "datastoreversion", "mariadb-10.11", "--type=merge"),
+            '-p={"spec":{"defaultValues":{"wait_timeout":777,"max_connections":66}}}',
+        )
+        wait_running(space, "wait_timeout", 777, "plain")
+        wait_running(space, "max_connections", 66, "plain")
+        wait_running(space, "wait_timeout", 777)
+        assert running(space, "max_connections") == 70
+        merge_values(space, {"max_connections": None})
+        wait_running(space, "max_connections", 66)
+    finally:
+        space.kube.run(
+            *("patch", "datastoreversion", "mariadb-10.11", "--type=merge"),
+            '-p={"spec":{"defaultValues":null}}',
+        )
+    wait_running(space, "wait_timeout", template, "plain")
