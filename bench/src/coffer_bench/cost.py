@@ -91,7 +91,7 @@ async def a_thousand_objects(stage: Scene, runs: int) -> list[Figure]:
         await asyncio.sleep(IDLE_S)
         sent, used = _sent(stage, begin), await stage.operator_usage()
     finally:
-        await creation.remove_namespace(stage.api, namespace)
+        await creation.remove_namespace(stage.api, namespace, timeout_s=1800)
     return [
         _memory("operator memory, 1,000 instances that are not scheduled", used, 150),
         Figure("requests in an idle minute, 1,000 not scheduled", sent.operator, "", 0),

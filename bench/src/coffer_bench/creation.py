@@ -9,6 +9,7 @@ import base64
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,11 +26,13 @@ from coffer_operator.kube.api import (
     STATEFUL_SET,
     Kind,
     KubeApi,
+    NotFoundError,
 )
 
 NAMESPACE_KIND = Kind("", "v1", "Namespace", "namespaces", namespaced=False)
 KINDS = {k.kind: k for k in (CONFIG_MAP, SECRET, SERVICE, STATEFUL_SET, INSTANCE, PVC)}
 RUN_TIMEOUT_S = 180.0
+REMOVE_TIMEOUT_S = 300.0
 FLAVOR_NAME = "bench"
 USER = "app"
 PASSWORD = "bench"
@@ -115,14 +118,40 @@ async def new_namespace(api: KubeApi, side: str) -> str:
     return name
 
 
-async def remove_namespace(api: KubeApi, name: str) -> None:
-    """Delete a namespace and wait until it is gone with all in it: the next run starts even."""
-    since = await version_now(api, NAMESPACE_KIND)
-    await api.delete(NAMESPACE_KIND, None, name)
-    async with asyncio.timeout(RUN_TIMEOUT_S):
+async def remove_namespace(api: KubeApi, name: str, timeout_s: float = REMOVE_TIMEOUT_S) -> None:
+    """Delete a namespace and wait until it is gone with all in it: the next run starts even.
+
+    Pods first: Kubernetes looks again at a namespace with pods only after half the time that they
+    may take to end, which is minutes for a database.
+    """
+    async with asyncio.timeout(timeout_s):
+        since = await version_now(api, POD)
+        left = {
+            pod["metadata"]["name"]
+            for pod in (await api.list_page(POD, limit=5000)).items
+            if pod["metadata"]["namespace"] == name
+        }
+        for kind in (INSTANCE, STATEFUL_SET):
+            for obj in (await api.list_page(kind, limit=5000)).items:
+                if obj["metadata"]["namespace"] == name:
+                    await _delete(api, kind, name, obj["metadata"]["name"])
+        if left:
+            async for event in api.watch(POD, resource_version=since):
+                meta = event.object["metadata"]
+                if event.type == "DELETED" and meta.get("namespace") == name:
+                    left.discard(meta["name"])
+                if not left:
+                    break
+        since = await version_now(api, NAMESPACE_KIND)
+        await api.delete(NAMESPACE_KIND, None, name)
         async for event in api.watch(NAMESPACE_KIND, resource_version=since):
             if event.type == "DELETED" and event.object["metadata"]["name"] == name:
                 return
+
+
+async def _delete(api: KubeApi, kind: Kind, namespace: str, name: str) -> None:
+    with suppress(NotFoundError):
+        await api.delete(kind, namespace, name)
 
 
 async def service_address(api: KubeApi, namespace: str, name: str) -> str:
