@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from coffer_common.errors import Permanent
 from coffer_common.wire import (
+    ConfigurationStatus,
     DataState,
     DataStatus,
     EngineAction,
@@ -262,7 +263,7 @@ def test_etag_leaves_out_itself_and_progress_below_a_percent() -> None:
         {"engine": EngineStatus(state=EngineState.RUNNING, restarts=1)},
         {"data": DataStatus(state=DataState.LOST)},
         {"databases": ()},
-        {"configuration_hash": "h"},
+        {"configuration": ConfigurationStatus(live="h")},
         {"tasks": (task(),)},
     ],
 )

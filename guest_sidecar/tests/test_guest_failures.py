@@ -85,7 +85,6 @@ def test_agent_killed_while_a_client_is_connected(mariadb_pod: MakePod) -> None:
     assert after.boot_id != before.boot_id
     assert started_at(after) == started_at(before)
     assert after.data == before.data
-    assert after.configuration_hash == before.configuration_hash
 
 
 def test_restart_is_done_once_per_token_though_the_agent_dies(mariadb_pod: MakePod) -> None:
@@ -295,12 +294,10 @@ def test_data_of_another_id_or_version_are_foreign_and_our_own_adopted(
 
 def test_another_port_counts_from_the_next_restart_on(mariadb_pod: MakePod) -> None:
     pod = with_rows(mariadb_pod())
-    before = pod.until_running()
     former, port = pod.config.port, free_port()
     pod.configure(port=port)
     assert pod.ask("POST", "/v1/engine/restart", {"token": "port"}).status == 202
-    after = pod.until_restarted_for("port")
+    pod.until_restarted_for("port")
     assert rows(pod) == [42]
-    assert after.configuration_hash != before.configuration_hash
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", former), 5)

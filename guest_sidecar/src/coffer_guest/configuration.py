@@ -1,10 +1,9 @@
 """The engine's configuration directory: written before each start that the agent asks for.
 
-Owns the directory and its digest. What the files say is the templates' and the engine's.
+Owns the directory. What the files say is the templates' and the engine's.
 Blocking; called in a thread.
 """
 
-import hashlib
 import shutil
 from collections.abc import Mapping
 
@@ -29,17 +28,6 @@ def write(paths: Paths, template: str, engine: Engine, identity: Mapping[str, st
             scratch = paths.etc / f".{name}.new"
             write_file(scratch, text.encode(), 0o640)
             scratch.replace(path)
-
-
-def digest(paths: Paths) -> str | None:
-    """The hash of the files as they are, None while there are none."""
-    if not paths.etc.is_dir():
-        return None
-    result = hashlib.sha256()
-    for path in sorted(paths.etc.iterdir()):
-        if not path.name.startswith("."):
-            result.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return result.hexdigest()
 
 
 def empty_tmp(paths: Paths) -> None:

@@ -70,7 +70,6 @@ class Supervisor:
         self._problem = ""  # why a command could not be carried out
         self._retry_s, self._retry_at = _RETRY_S[0], float("-inf")
         self._config_stat: tuple[int, int] | None = None
-        self._configuration_hash: str | None = None
         self._noted: tuple[str, int] | None = None  # the launcher knows that this one answered
         self._tidying: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
@@ -241,7 +240,6 @@ class Supervisor:
         if self._data.state is DataState.LAID_OUT:
             paths = self.settings.paths
             self._intent = await asyncio.to_thread(intent.read, paths.intent)
-            self._configuration_hash = await asyncio.to_thread(configuration.digest, paths)
             self._retry_s = _RETRY_S[0]
             await self._data_found()
             self._seen()
@@ -287,7 +285,6 @@ class Supervisor:
             raise Permanent("there are no data to start from")
         paths = self.settings.paths
         configuration.write(paths, template, engine, self._data.marker.identity)
-        self._configuration_hash = configuration.digest(paths)
         if view.pid is None:
             configuration.empty_tmp(paths)
         engine.before_start()
@@ -322,7 +319,6 @@ class Supervisor:
                 message=self._problem or message,
                 restarted_for=self._intent.restarted_for,
             ),
-            configuration_hash=self._configuration_hash,
             databases=self.health.databases,
             users=self.health.users,
         )
