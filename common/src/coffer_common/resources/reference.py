@@ -62,6 +62,8 @@ def _row(path: str, required: bool, schema: dict[str, Any]) -> str:
 def _type(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return " or ".join(f"`{value}`" for value in schema["enum"])
+    if schema.get("x-kubernetes-preserve-unknown-fields"):
+        return "number, boolean or string"
     match schema["type"]:
         case "array":
             return f"list of {_type(schema['items'])}"
