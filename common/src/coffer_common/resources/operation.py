@@ -71,6 +71,9 @@ class OperationStatus(Resource):
     observed_generation: Annotated[
         int | None, Field(description="Generation of the spec that this status speaks of.")
     ] = None
+    instance_uid: Annotated[
+        str | None, Field(description="Of the DatabaseInstance that it began on.")
+    ] = None
     step: Annotated[str | None, Field(description="The step it is at.")] = None
     message: Annotated[str | None, Field(description="What it waits for, or why it failed.")] = None
     started_at: Annotated[
