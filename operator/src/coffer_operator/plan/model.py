@@ -1,7 +1,8 @@
 """The Plan: what `act` is to do, as data.
 
-Order: deletes, certificate, apply, annotate, slices, calls, status, events. A plan moves an
-operation by at most one step; what it cannot do yet it leaves to the next one.
+Order: deletes, certificate, apply, annotate, slices, calls, status, events. The calls do not
+depend on one another: one that fails holds back no other. A plan moves an operation by at most one
+step; what it cannot do yet it leaves to the next one.
 """
 
 from collections.abc import Mapping
@@ -142,8 +143,8 @@ class EventNote:
 class OperationStatusPatch:
     """The wanted status of an Operation.
 
-    `after_calls`: to be written only if every call of this plan succeeded; it is what the status
-    speaks of.
+    `after_calls`: to be written only if every EngineCall of this plan succeeded; it is what the
+    status speaks of.
     """
 
     name: str

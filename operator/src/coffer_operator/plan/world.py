@@ -170,6 +170,7 @@ class Member:
     """An instance that gets the same values as others, as far as their rollout needs to know it.
 
     `configuration` is what its agent said last, None if it never did; `reachable`: it answers now.
+    `held`: its plans are not carried out now (World.failure is set), so it must not be waited for.
     """
 
     namespace: str
@@ -178,6 +179,7 @@ class Member:
     version_name: str | None  # of the DatastoreVersion in use, None while it is not settled
     configuration: ConfigurationStatus | None
     reachable: bool
+    held: bool = False
 
 
 @dataclass(frozen=True)
