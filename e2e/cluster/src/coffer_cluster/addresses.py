@@ -26,7 +26,10 @@ SLOTS = 63
 
 @dataclass(frozen=True)
 class Plan:
-    """The networks, addresses and names of one cluster."""
+    """The networks, addresses and names of one cluster.
+
+    4,096 Services: enough for a thousand instances.
+    """
 
     tag: str
     nodes: IPv4Network
@@ -98,5 +101,5 @@ def plan_for(tag: str) -> Plan:
         tag,
         nodes=IPv4Network(f"10.99.{slot}.0/24"),
         pods=IPv4Network(f"10.{128 + slot}.0.0/16"),
-        services=IPv4Network(f"10.98.{slot * 4}.0/22"),
+        services=IPv4Network(f"10.{200 + slot // 16}.{slot % 16 * 16}.0/20"),
     )
