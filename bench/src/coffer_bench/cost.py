@@ -1,6 +1,7 @@
 """What Coffer costs: requests to the API server, memory, CPU; created, idle, and in masses."""
 
 import asyncio
+from typing import Any
 
 from coffer_bench import creation
 from coffer_bench.processes import Usage
@@ -51,10 +52,11 @@ async def _grow(
     ]
 
 
-async def create(stage: Scene, namespace: str, names: list[str]) -> None:
-    """Apply instances and wait until all are Ready."""
+async def create(stage: Scene, namespace: str, names: list[str], **spec: Any) -> None:
+    """Apply instances, with these fields of their spec, and wait until all are Ready."""
     since = await version_now(stage.api, INSTANCE)
-    objects = [creation.password_secret(), *map(creation.coffer_instance, names)]
+    objects = [creation.password_secret()]
+    objects += [creation.coffer_instance(name, **spec) for name in names]
     async with asyncio.timeout(READY_TIMEOUT_S):
         await creation.apply_all(stage.api, namespace, objects)
         await ready_moments(stage.api, INSTANCE, namespace, names, since)
