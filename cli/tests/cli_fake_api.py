@@ -1,7 +1,7 @@
 """A small API server on the loopback interface, for the command line's tests.
 
-It stores objects by path, lists, creates, deletes and watches as the real one does where the
-command line depends on it; `script` says how an object changes while somebody watches it.
+It stores objects by path, lists, creates, patches, deletes and watches as the real one does where
+the command line depends on it; `script` says how an object changes while somebody watches it.
 """
 
 import json
@@ -102,12 +102,13 @@ class FakeApi:
             if waiting:
                 return waiting.pop(0)
             match method:
-                case "GET" if parts.path in self.objects:
-                    return 200, self.objects[parts.path]
-                case "GET" if self._is_collection(parts.path):
-                    return 200, self._list(parts.path, query)
+                case "GET" if parts.path in self.objects or self._is_collection(parts.path):
+                    found = self.objects.get(parts.path)
+                    return 200, self._list(parts.path, query) if found is None else found
                 case "POST":
                     return self._create(parts.path, query, body or {})
+                case "PATCH" if parts.path in self.objects:
+                    return self._patch(parts.path, body or {})
                 case "DELETE" if parts.path in self.objects:
                     return self._delete(parts.path, body or {})
                 case _:
@@ -158,8 +159,9 @@ class FakeApi:
         return f"{collection}/{name}"
 
     def _is_collection(self, path: str) -> bool:
-        known = ("databaseinstances", "operations", "datastoreversions", "flavors", "events")
-        return path.rsplit("/", 1)[-1] in (*known, "pods", "deployments", "secrets")
+        known = ("databaseinstances", "operations", "configurationgroups", "datastoreversions")
+        more = ("flavors", "events", "pods", "deployments", "secrets")
+        return path.rsplit("/", 1)[-1] in (*known, *more)
 
     def _list(self, path: str, query: Mapping[str, str]) -> Object:
         """Pages of two objects, so that following them is always tested."""
@@ -203,12 +205,37 @@ class FakeApi:
         obj = {**body, "metadata": metadata}
         return 201, obj if "dryRun" in query else self.put(one, obj)
 
+    def _patch(self, path: str, body: Object) -> Answer:
+        """A JSON merge patch; generation counts the changes of spec."""
+        current = self.objects[path]
+        version = body.get("metadata", {}).get("resourceVersion")
+        if version not in (None, current["metadata"]["resourceVersion"]):
+            return status(409, "Conflict", "the object has been modified")
+        merged = _merged(current, body)
+        if merged["spec"] != current["spec"]:
+            generation = current["metadata"]["generation"] + 1
+            merged["metadata"] = {**merged["metadata"], "generation": generation}
+        return 200, self.put(path, merged)
+
     def _delete(self, path: str, body: Object) -> Answer:
         wanted = body.get("preconditions", {}).get("uid")
         if wanted != self.objects[path]["metadata"]["uid"]:
             return status(409, "Conflict", "the UID in the precondition does not match")
         self.remove(path)
         return 200, {"kind": "Status", "status": "Success"}
+
+
+def _merged(target: Object, patch: Object) -> Object:
+    result = dict(target)
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, dict):
+            inner = result.get(key)
+            result[key] = _merged(inner if isinstance(inner, dict) else {}, value)
+        else:
+            result[key] = value
+    return result
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -228,6 +255,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self._answer("POST")
+
+    def do_PATCH(self) -> None:
+        self._answer("PATCH")
 
     def do_DELETE(self) -> None:
         self._answer("DELETE")

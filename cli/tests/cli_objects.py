@@ -10,6 +10,7 @@ Run = Callable[..., Result]  # the fixture `run`: the program with these argumen
 
 INSTANCES = "/apis/coffer.dev/v1alpha1/namespaces/shop/databaseinstances"
 OPERATIONS = "/apis/coffer.dev/v1alpha1/namespaces/shop/operations"
+GROUPS = "/apis/coffer.dev/v1alpha1/namespaces/shop/configurationgroups"
 DATASTORES = "/apis/coffer.dev/v1alpha1/datastoreversions"
 FLAVORS = "/apis/coffer.dev/v1alpha1/flavors"
 SECRETS = "/api/v1/namespaces/shop/secrets"
@@ -83,4 +84,44 @@ def instance(name: str = "orders", *, namespace: str = "shop", **spec: Any) -> O
             **spec,
         },
         "status": ready_status(name),
+    }
+
+
+def group(name: str = "conf", values: Object | None = None, **status: Any) -> Object:
+    """A configuration group for MariaDB, seen and valid."""
+    return {
+        "apiVersion": "coffer.dev/v1alpha1",
+        "kind": "ConfigurationGroup",
+        "metadata": {"name": name, "namespace": "shop", "managedFields": [{"manager": "x"}]},
+        "spec": {
+            "datastore": {"type": "mariadb", "version": "10.11"},
+            "values": {} if values is None else values,
+        },
+        "status": group_status(1, **status),
+    }
+
+
+def group_status(generation: int, *members: Object, **more: Any) -> Object:
+    """Ready where all members are applied."""
+    applied = [one for one in members if one["state"] == "Applied"]
+    ready = "True" if len(applied) == len(members) else "False"
+    return {
+        "observedGeneration": generation,
+        "conditions": [condition("Ready", ready, "the values are valid", generation)],
+        "attached": len(members),
+        "applied": len(applied),
+        "instances": list(members),
+        **more,
+    }
+
+
+def member(name: str, state: str = "Applied", **more: Any) -> Object:
+    """An instance attached to a group, as the group's status has it."""
+    return {"name": name, "state": state, **more}
+
+
+def datastore_version(datastore: str = "mariadb", version: str = "10.11", **spec: Any) -> Object:
+    return {
+        "metadata": {"name": f"{datastore}-{version}"},
+        "spec": {"datastore": datastore, "version": version, "default": True, **spec},
     }

@@ -125,6 +125,7 @@ def test_starting_imports_nothing_heavy() -> None:
         "import sys\n"
         "from coffer_cli.main import cli, COMMANDS\n"
         "cli.get_command(None, 'list')\n"
+        "cli.get_command(None, 'config').get_command(None, 'list')\n"
         "print(*sorted({m.partition('.')[0] for m in sys.modules}))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

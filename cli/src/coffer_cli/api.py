@@ -28,6 +28,7 @@ REQUEST_TIMEOUT_S: Final = 30.0
 _ATTEMPTS: Final = 4  # where the server says 429 and when to come back
 _PATIENCE_S: Final = 10.0  # the longest that it may put us off
 _PAGE: Final = 500
+_CONTENT_TYPES: Final = {"PATCH": "application/merge-patch+json"}
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 
 
@@ -65,6 +66,7 @@ class Kind:
 
 INSTANCE: Final = Kind(GROUP, VERSION, "DatabaseInstance", "databaseinstances")
 OPERATION: Final = Kind(GROUP, VERSION, "Operation", "operations")
+CONFIGURATION_GROUP: Final = Kind(GROUP, VERSION, "ConfigurationGroup", "configurationgroups")
 DATASTORE_VERSION: Final = Kind(GROUP, VERSION, "DatastoreVersion", "datastoreversions", False)
 FLAVOR: Final = Kind(GROUP, VERSION, "Flavor", "flavors", False)
 SECRET: Final = Kind("", "v1", "Secret", "secrets")
@@ -124,6 +126,17 @@ class Api:
             query["dryRun"] = "All"
         namespace = obj["metadata"].get("namespace")
         return self._json("POST", kind.path(namespace), query=query, body=obj)
+
+    def merge_patch(
+        self, kind: Kind, namespace: str | None, name: str, patch: Mapping[str, Any]
+    ) -> Object:
+        """The object after a JSON merge patch (RFC 7386).
+
+        A resourceVersion in the patch's metadata makes it conditional: ApiError with status 409
+        where the object is another one by now.
+        """
+        query = {"fieldManager": "kubectl-coffer", "fieldValidation": "Strict"}
+        return self._json("PATCH", kind.path(namespace, name), query=query, body=patch)
 
     def delete(self, kind: Kind, namespace: str | None, name: str, *, uid: str) -> None:
         """Delete that very object; what it owns goes in the background."""
@@ -231,7 +244,7 @@ class Api:
         headers |= self._login.headers()
         data = None
         if body is not None:
-            headers["Content-Type"] = "application/json"
+            headers["Content-Type"] = _CONTENT_TYPES.get(method, "application/json")
             data = json.dumps(body).encode()
         connection = self._take_idle(method, timeout_s) or transport.open(timeout_s)
         try:

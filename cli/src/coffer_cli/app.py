@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from coffer_cli.api import INSTANCE, Api
+from coffer_cli.api import CONFIGURATION_GROUP, INSTANCE, Api, Kind
 from coffer_cli.errors import CliError
 from coffer_cli.kubeconfig import Target, load
 from coffer_cli.output import FORMATS
@@ -134,9 +134,18 @@ def pass_app(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def complete_instances(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Names of instances for shell completion; none where they cannot be had."""
+    return _names(ctx, INSTANCE, incomplete)
+
+
+def complete_groups(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """The same for configuration groups."""
+    return _names(ctx, CONFIGURATION_GROUP, incomplete)
+
+
+def _names(ctx: click.Context, kind: Kind, incomplete: str) -> list[str]:
     app = ctx.find_object(App) or App()
     try:
-        names = [item["metadata"]["name"] for item in app.api.list(INSTANCE, app.here)]
+        names = [item["metadata"]["name"] for item in app.api.list(kind, app.here)]
     except CliError:
         return []
     finally:

@@ -3,10 +3,23 @@
 The rules are those of kstatus, by which GitOps tools read the same objects.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Final
+
+# of an instance attached to a configuration group, and reasons of its ConfigurationApplied
+_FAILED_STATES: Final = ("Refused", "RolledBack")
+_STATE_WORDS: Final = {
+    "PendingRestart": "pending restart",
+    "Applying": "applying",
+    "Waiting": "waiting",
+    "Unreachable": "unreachable",
+    "Refused": "refused",
+    "RolledBack": "rolled back",
+}
+_APPLIED_REASONS: Final = ("Applied", "PendingRestart")
+_PASSING_REASONS: Final = ("Applying", "WaitingForTurn", "AgentUnreachable")
 
 
 class Outcome(Enum):
@@ -74,6 +87,55 @@ def operation(obj: Mapping[str, Any]) -> View:
             return View(phase, "waiting for the operator to take notice")
         case _:
             return View(phase, message)
+
+
+def group(obj: Mapping[str, Any]) -> View:
+    """A configuration group on its way into the instances that are attached to it.
+
+    Done where all have its values, some of them perhaps only at their next restart. An engine that
+    refused them ends the rollout; an instance that cannot be reached is waited for.
+    """
+    status = obj.get("status") or {}
+    if status.get("observedGeneration", 0) < obj.get("metadata", {}).get("generation", 0):
+        return View("Pending", "waiting for the operator to take notice")
+    members = status.get("instances") or ()
+    failed = [one for one in members if one.get("state") in _FAILED_STATES]
+    if failed:
+        why = "; ".join(f"{one['name']}: {one.get('message') or one['state']}" for one in failed)
+        return View(str(failed[0]["state"]), f"{_count(members)}; {why}", Outcome.FAILED)
+    if is_true(obj, "Stalled"):
+        return View("Stalled", _message(obj, "Stalled"), Outcome.FAILED)
+    if not members:
+        return View("Applied", "no instance is attached", Outcome.DONE)
+    settled = all(one.get("state") in ("Applied", "PendingRestart") for one in members)
+    if settled:
+        return View("Applied", _count(members), Outcome.DONE)
+    return View("Applying", _count(members))
+
+
+def configured(obj: Mapping[str, Any]) -> View:
+    """An instance on its way to the values of the group that it names, or of none."""
+    generation = obj.get("metadata", {}).get("generation", 0)
+    found = condition(obj, "ConfigurationApplied")
+    if not found or found.get("observedGeneration", generation) < generation:
+        return View("Pending", "waiting for the operator to take notice")
+    reason, message = str(found.get("reason")), _message(obj, "ConfigurationApplied")
+    if reason in _APPLIED_REASONS:
+        return View(reason, message, Outcome.DONE)
+    return View(reason, message, Outcome.PENDING if reason in _PASSING_REASONS else Outcome.FAILED)
+
+
+def _count(members: Sequence[Mapping[str, Any]]) -> str:
+    """`2 of 5 applied, 1 pending restart, 2 unreachable (db3, db4)`."""
+    by_state: dict[str, list[str]] = {"Applied": []}
+    for one in members:
+        by_state.setdefault(str(one.get("state")), []).append(str(one.get("name")))
+    texts = [f"{len(by_state.pop('Applied'))} of {len(members)} applied"]
+    for state, names in sorted(by_state.items()):
+        words = _STATE_WORDS.get(state, state)
+        named = f" ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
+        texts.append(f"{len(names)} {words}{named}")
+    return ", ".join(texts)
 
 
 def _message(obj: Mapping[str, Any], kind: str) -> str:

@@ -1,10 +1,8 @@
 """kubectl-coffer: the entry point, the list of commands, the way errors are shown.
 
-`kubectl coffer …` runs the program `kubectl-coffer` that it finds on PATH. A command's module is
-imported only when the command is asked for, since starting fast is part of the job.
+`kubectl coffer …` runs the program `kubectl-coffer` that it finds on PATH.
 """
 
-import importlib
 import os
 import sys
 from typing import Any, Final, NoReturn
@@ -13,6 +11,7 @@ import click
 
 from coffer_cli.app import App, cluster_options
 from coffer_cli.errors import CliError, Exit
+from coffer_cli.lazy import LazyGroup
 from coffer_cli.text import printable
 
 _COMPLETION_VARIABLE: Final = "_KUBECTL_COFFER_COMPLETE"
@@ -30,6 +29,7 @@ COMMANDS: Final = {
     "restart": ("operate:restart", "Restart the database of an instance."),
     "reset-status": ("operate:reset_status", "Clear an instance's Error, and observe it anew."),
     "delete": ("delete:delete", "Delete a database instance."),
+    "config": ("config.group:config", "Set the parameters of engines: configuration groups."),
     "datastores": ("catalogue:datastores", "List the datastores and versions on offer."),
     "flavors": ("catalogue:flavors", "List the sizes on offer."),
     "version": ("version:version", "Show the versions of program, operator and API."),
@@ -48,23 +48,8 @@ class _Shown(click.ClickException):
         click.echo(f"error: {printable(self.message)}", file=file or sys.stderr)
 
 
-class _Commands(click.Group):
-    """The commands, each imported when it is asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module, attribute = COMMANDS[cmd_name][0].split(":")
-        imported = importlib.import_module(f"coffer_cli.commands.{module}")
-        command: click.Command = getattr(imported, attribute)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+class _Commands(LazyGroup):
+    """The commands, and the end of every error."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -75,6 +60,7 @@ class _Commands(click.Group):
 
 @click.group(
     cls=_Commands,
+    table=COMMANDS,
     epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )

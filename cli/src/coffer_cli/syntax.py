@@ -37,6 +37,7 @@ class Wish:
     storage_class: str | None = None
     databases: Sequence[str] = ()
     users: Sequence[str] = ()
+    configuration: str | None = None
     deletion_policy: str | None = None
     deletion_protection: bool = False
 
@@ -93,6 +94,8 @@ def instance_manifest(wish: Wish) -> dict[str, Any]:
         spec["databases"] = [{"name": name} for name in wish.databases]
     if users:
         spec["users"] = users
+    if wish.configuration:
+        spec["configurationRef"] = {"name": wish.configuration}
     if wish.deletion_policy:
         spec["deletionPolicy"] = wish.deletion_policy
     if wish.deletion_protection:

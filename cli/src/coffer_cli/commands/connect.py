@@ -8,7 +8,6 @@ runs the client with them. kubectl does both, so that terminals work as in `kube
 import base64
 import binascii
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -20,10 +19,10 @@ from coffer_cli.api import DATASTORE_VERSION, INSTANCE, SECRET, Api, Object
 from coffer_cli.app import App, cluster_options, complete_instances, pass_app
 from coffer_cli.errors import ApiError, CliError, Exit
 from coffer_cli.judge import instance as judge_instance
+from coffer_cli.pod import exec_command, run
 from coffer_common import naming
 
 _HELPER: Final = ("python3", "-m", "coffer_guest.connect")
-_PUT_TIMEOUT_S: Final = 60
 
 
 @click.command()
@@ -41,16 +40,14 @@ def connect(
     What follows -- goes to the client: kubectl coffer connect shop -- -e 'SELECT 1'. The exit code
     is then the client's.
     """
-    kubectl = shutil.which("kubectl")
-    if kubectl is None:
-        raise CliError("connect needs kubectl on PATH", Exit.USAGE)
+    execute = exec_command(app, name, "connect")
     obj = app.api.get(INSTANCE, app.here, name)
     binding = choose_binding(obj, user)
     secret = app.api.get(SECRET, app.here, binding["name"])
     credentials = credentials_of(secret, obj, database) | {"manager": manager(app.api, obj, secret)}
-    execute = [kubectl, *app.kubectl_flags(), "exec", naming.pod(name)]
     inside = ["-c", naming.DATABASE_CONTAINER, "--", *_HELPER]
-    word = _put([*execute, "-i", *inside, "put"], credentials)
+    put = [*execute, "-i", *inside, "put"]
+    word = run(put, "run a client in the pod", json.dumps(credentials))
     terminal = ["-t"] if sys.stdin.isatty() and sys.stdout.isatty() else []
     _become([*execute, "-i", *terminal, "-q", *inside, "run", word, *arguments])
 
@@ -102,28 +99,6 @@ def manager(api: Api, obj: Object, secret: Object) -> str:
             return datastore
         raise
     return str(found["spec"].get("manager") or datastore)
-
-
-def _put(command: list[str], credentials: Mapping[str, Any]) -> str:
-    try:
-        done = subprocess.run(
-            command,
-            input=json.dumps(credentials),
-            capture_output=True,
-            text=True,
-            timeout=_PUT_TIMEOUT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise CliError("the pod does not answer an exec", Exit.TIMED_OUT) from None
-    if done.returncode != 0:
-        text = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
-        refused = "(Forbidden)" in text
-        raise CliError(
-            f"cannot run a client in the pod: {text.removeprefix('error: ')}",
-            Exit.REFUSED if refused else Exit.FAILED,
-        )
-    return done.stdout.strip()
 
 
 def _become(command: list[str]) -> NoReturn:

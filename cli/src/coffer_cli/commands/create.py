@@ -27,6 +27,7 @@ from coffer_cli.waiting import Follower
     metavar="NAME[@HOST][=DB,…]",
     help="User to create, with all databases unless some are named; repeatable.",
 )
+@click.option("--configuration", metavar="GROUP", help="ConfigurationGroup to be attached to.")
 @click.option(
     "--deletion-policy",
     type=click.Choice(["Retain", "Delete"]),
@@ -53,6 +54,7 @@ def create(  # noqa: PLR0913 -- one parameter for each option
     storage_class: str | None,
     databases: tuple[str, ...],
     users: tuple[str, ...],
+    configuration: str | None,
     deletion_policy: str | None,
     deletion_protection: bool,
     dry_run: str,
@@ -73,6 +75,7 @@ def create(  # noqa: PLR0913 -- one parameter for each option
         storage_class=storage_class,
         databases=databases,
         users=users,
+        configuration=configuration,
         deletion_policy=deletion_policy,
         deletion_protection=deletion_protection,
     )

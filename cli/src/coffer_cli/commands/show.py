@@ -30,10 +30,10 @@ def show(app: App, *, name: str, form: str) -> None:
     now = app.api.now()
     parts = [
         fields(_facts(obj, now)),
-        _section("Users", _users(obj)),
-        _section("Conditions", _conditions(obj, now)),
-        _section("Operations", _operations(app.api, obj, now)),
-        _section("Events", _events(app.api, obj, now)),
+        section("Users", _users(obj)),
+        section("Conditions", conditions(obj, now)),
+        section("Operations", _operations(app.api, obj, now)),
+        section("Events", _events(app.api, obj, now)),
     ]
     click.echo("\n".join(part for part in parts if part))
 
@@ -50,12 +50,13 @@ def _facts(obj: Object, now: datetime) -> list[tuple[str, str]]:
         ("Datastore", datastore(obj)),
         ("Flavor", spec.get("flavor", "")),
         ("Phase", status.get("phase") or "Pending"),
-        ("Ready", _with_message(ready)),
+        ("Ready", with_message(ready)),
         ("Role", status.get("role") or NONE),
         ("Host", host),
         ("Read-only host", where.get("readOnlyHost") or NONE),
         ("Volume", _volume(obj)),
         ("Databases", ", ".join(d["name"] for d in spec.get("databases") or ()) or NONE),
+        *_configuration(obj),
         ("Deletion policy", spec.get("deletionPolicy") or "Retain"),
         ("Deletion protection", "yes" if spec.get("deletionProtection") else "no"),
         ("Age", age(meta.get("creationTimestamp"), now)),
@@ -64,6 +65,32 @@ def _facts(obj: Object, now: datetime) -> list[tuple[str, str]]:
         text = f"{running.get('type')} ({running.get('name')}): {running.get('step')}"
         facts.append(("Operation", f"{text}, given up at {running.get('deadline')}"))
     return [(label, str(value)) for label, value in facts]
+
+
+def _configuration(obj: Object) -> list[tuple[str, str]]:
+    """Where the values of the parameters come from, and what is not as it should be."""
+    spec, found = obj["spec"], (obj.get("status") or {}).get("configuration") or {}
+    wanted = (spec.get("configurationRef") or {}).get("name")
+    lines = [("Configuration", str(wanted or NONE))]
+    applied = judge.condition(obj, "ConfigurationApplied")
+    if applied and applied.get("status") != "True":
+        lines.append(("Configuration state", with_message(applied)))
+    if found.get("pendingRestart"):
+        lines.append(("Pending restart", ", ".join(found["pendingRestart"])))
+    if found.get("drift"):
+        lines.append(("Drift", str(found["drift"])))
+    if spec.get("maintenance"):
+        lines.append(("Maintenance", _maintenance(spec["maintenance"])))
+    return lines
+
+
+def _maintenance(maintenance: Mapping[str, Any]) -> str:
+    """`Sat, Sun 02:30 UTC for 2h, restarts by itself`."""
+    window = maintenance.get("window") or {}
+    days = ", ".join(window.get("days") or ()) or "every day"
+    text = f"{days} {window.get('start')} {window.get('timeZone', 'UTC')}"
+    by_itself = "restarts by itself" if maintenance.get("autoRestart") else "no restart by itself"
+    return f"{text} for {window.get('duration')}, {by_itself}"
 
 
 def _volume(obj: Object) -> str:
@@ -78,7 +105,8 @@ def _volume(obj: Object) -> str:
     return text
 
 
-def _with_message(condition: Mapping[str, Any]) -> str:
+def with_message(condition: Mapping[str, Any]) -> str:
+    """A condition as `True, message`."""
     status = str(condition.get("status", "Unknown"))
     return f"{status}, {condition['message']}" if condition.get("message") else status
 
@@ -96,7 +124,8 @@ def _users(obj: Object) -> str:
     return table(("name", "host", "databases", "secret"), rows) if rows else ""
 
 
-def _conditions(obj: Object, now: datetime) -> str:
+def conditions(obj: Object, now: datetime) -> str:
+    """The table of an object's conditions; empty where it has none."""
     rows = [
         (
             str(entry.get("type", "")),
@@ -168,7 +197,8 @@ def _unless_refused(error: ApiError) -> str:
     raise error
 
 
-def _section(title: str, body: str) -> str:
+def section(title: str, body: str) -> str:
+    """The body, indented below a title; nothing where there is none."""
     if not body:
         return ""
     return "\n".join([f"{title}:", *(f"  {line}" for line in body.splitlines())])

@@ -1,0 +1,1 @@
+"""kubectl coffer config: one module for commands that belong together."""
