@@ -170,7 +170,8 @@ class Member:
     """An instance that gets the same values as others, as far as their rollout needs to know it.
 
     `configuration` is what its agent said last, None if it never did; `reachable`: it answers now.
-    `held`: its plans are not carried out now (World.failure is set), so it must not be waited for.
+    `held`: it cannot get values now and must not be waited for: its plans are not carried out
+    (World.failure is set), or its volume is not laid out (DataState is not LaidOut).
     """
 
     namespace: str

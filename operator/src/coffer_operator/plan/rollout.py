@@ -1,0 +1,109 @@
+"""Waves: who of those that get the same values may get them now.
+
+Pure, and one function for instances and groups: each finds its own turn from what all agents say,
+so that no one hands out turns and none is lost. What may be late is only the news.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum, auto
+from typing import Final
+
+from coffer_common.resources.configuration import RolloutSpec
+from coffer_common.resources.instance import Role
+from coffer_common.wire import ConfigurationRequest, ConfigurationStatus
+from coffer_operator.plan.clock import after
+from coffer_operator.plan.values import is_bare
+from coffer_operator.plan.world import Member
+
+DEFAULT_MAX_CONCURRENT: Final = RolloutSpec().max_concurrent
+RESTART_WAVE_S: Final = 60.0  # between two waves of restarts in a maintenance window
+
+Name = tuple[str, str]  # namespace and name
+
+
+class Stage(Enum):
+    """How far a member is with the values that are wanted."""
+
+    UNREACHABLE = auto()  # cannot tell
+    WAITING = auto()  # it does not have them yet
+    RUNNING = auto()  # it has them and is at work
+    DONE = auto()  # they are in force, apart from those that a restart brings
+    FAILED = auto()  # its engine did not take them
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Where a rollout is.
+
+    `turn`: those that wait and may get the values now. `failed` stops it: nobody else gets them.
+    """
+
+    stages: dict[Name, Stage]
+    turn: frozenset[Name]
+    failed: tuple[Member, ...]
+
+
+def name_of(member: Member) -> Name:
+    return member.namespace, member.name
+
+
+def in_order(members: Iterable[Member]) -> list[Member]:
+    """Replicas first: the others serve writes."""
+    return sorted(members, key=lambda m: (m.role is not Role.REPLICA, name_of(m)))
+
+
+def stage_of(member: Member, request: ConfigurationRequest) -> Stage:
+    """How far the member is."""
+    said = member.configuration
+    if said is not None and said.rejected is not None and said.rejected.hash == request.hash:
+        return Stage.FAILED
+    if said is None or not member.reachable:
+        return Stage.UNREACHABLE
+    if not has(said.accepted, request):
+        return Stage.UNREACHABLE if member.held else Stage.WAITING
+    return Stage.DONE if is_live(said, request) else Stage.RUNNING
+
+
+def has(accepted: str | None, request: ConfigurationRequest) -> bool:
+    """Whether that hash is the request's; none at all is that of a request that says nothing."""
+    return accepted == request.hash or (accepted is None and is_bare(request))
+
+
+def is_live(said: ConfigurationStatus, request: ConfigurationRequest) -> bool:
+    """Whether the request is in force, apart from what a restart brings."""
+    return has(said.live, request)
+
+
+def roll_out(
+    members: Iterable[Member], request: ConfigurationRequest, max_concurrent: int
+) -> Rollout:
+    """Where the rollout of the request is among the members, which are all of one version.
+
+    Those that cannot be reached hold no place: they follow when they are back.
+    """
+    ordered = in_order(members)
+    stages = {name_of(member): stage_of(member, request) for member in ordered}
+    failed = tuple(member for member in ordered if stages[name_of(member)] is Stage.FAILED)
+    running = sum(stage is Stage.RUNNING for stage in stages.values())
+    waiting = [name_of(m) for m in ordered if stages[name_of(m)] is Stage.WAITING]
+    places = 0 if failed else max(0, max_concurrent - running)
+    return Rollout(stages, frozenset(waiting[:places]), failed)
+
+
+def restart_moment(
+    members: Iterable[Member], me: Name, begins: datetime, max_concurrent: int
+) -> datetime:
+    """From when on `me` may be restarted by itself, in a window or a wait that begins then.
+
+    Those that wait for a restart go in waves a minute apart, so that values with which an engine
+    does not start stop at the first wave. Who is restarted moves the others up.
+    """
+    due = [
+        name_of(member)
+        for member in in_order(members)
+        if member.reachable and member.configuration and member.configuration.pending_restart
+    ]
+    rank = due.index(me) if me in due else 0
+    return after(begins, rank // max(1, max_concurrent) * RESTART_WAVE_S)
