@@ -102,9 +102,10 @@ def group(name: str = "conf", values: Object | None = None, **status: Any) -> Ob
 
 
 def group_status(generation: int, *members: Object, **more: Any) -> Object:
-    """Ready where all members are applied."""
+    """Ready where no member is on its way."""
     applied = [one for one in members if one["state"] == "Applied"]
-    ready = "True" if len(applied) == len(members) else "False"
+    settled = ("Applied", "PendingRestart", "Unreachable")
+    ready = "True" if all(one["state"] in settled for one in members) else "False"
     return {
         "observedGeneration": generation,
         "conditions": [condition("Ready", ready, "the values are valid", generation)],

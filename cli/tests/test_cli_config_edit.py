@@ -148,7 +148,7 @@ def test_set_follows_the_rollout(run: Run, api: FakeApi) -> None:
         "conf: Applying: 0 of 2 applied, 1 applying (a), 1 waiting (b)",
         "conf: Applying: 1 of 2 applied, 1 applying (b)",
         "conf: Applied: 1 of 2 applied, 1 pending restart (b)",
-        f"b: {two} pending; kubectl coffer restart b",
+        f"b: at its next restart: {two} (kubectl coffer restart b)",
     ]
     assert spec_values(api) == {"wait_timeout": 100, "max_connections": "77", two: "128M"}
 
@@ -173,13 +173,25 @@ def test_a_group_that_the_operator_finds_invalid(run: Run, api: FakeApi) -> None
     assert done.stderr.endswith("/conf: Stalled: x is not a parameter\n")
 
 
-def test_an_unreachable_instance_is_waited_for(run: Run, api: FakeApi) -> None:
+def test_an_unreachable_instance_is_named_and_not_waited_for(run: Run, api: FakeApi) -> None:
     api.put(PATH, group())
-    away = member("b", "Unreachable")
+    away = member("b", "Unreachable", message="it gets the values when it answers")
     api.script(PATH, lambda: api.patch_status(PATH, group_status(2, member("a"), away)))
+    done = run("config", "set", "conf", "max_connections=77")
+    assert done.exit_code == 0
+    assert "1 of 2 applied, 1 unreachable (b)" in done.stdout
+    assert done.stderr.endswith(
+        "b: does not have the values yet: it gets the values when it answers\n"
+    )
+
+
+def test_a_rollout_that_takes_too_long(run: Run, api: FakeApi) -> None:
+    api.put(PATH, group())
+    slow = member("b", "Waiting")
+    api.script(PATH, lambda: api.patch_status(PATH, group_status(2, member("a"), slow)))
     done = run("config", "set", "conf", "max_connections=77", "--timeout", "0.2")
     assert done.exit_code == 4
-    assert "1 of 2 applied, 1 unreachable (b)" in done.stderr
+    assert "(Applying: 1 of 2 applied, 1 waiting (b)); it goes on without" in done.stderr
 
 
 def test_setting_what_is_there_changes_nothing(run: Run, api: FakeApi) -> None:
@@ -328,7 +340,7 @@ def test_attach_waits_for_the_values(run: Run, api: FakeApi) -> None:
         "orders: Pending: waiting for the operator to take notice",
         "orders: WaitingForTurn: it is WaitingForTurn",
         "orders: PendingRestart: it is PendingRestart",
-        "orders: port pending; kubectl coffer restart orders",
+        "orders: at its next restart: port (kubectl coffer restart orders)",
     ]
     assert api.bodies == [{"spec": {"configurationRef": {"name": "conf"}}}]
 

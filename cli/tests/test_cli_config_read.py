@@ -41,7 +41,7 @@ HISTORY = [
         "revision": 6,
         "hash": "b",
         "time": "2026-01-02T00:00:00Z",
-        "values": {"max_connections": 5, "wait_timeout": 100},
+        "values": {"max-connections": "5", "wait_timeout": 100},
     },
     {
         "revision": 5,
@@ -345,7 +345,7 @@ def test_diff_without_the_catalogue_shows_values_as_they_are(
 # --- an instance's own page -----------------------------------------------------------------------
 def test_show_of_an_instance_tells_of_its_configuration(run: Run, api: FakeApi) -> None:
     report = {"group": "conf", "hash": "h", "pendingRestart": ["port"], "drift": "x: 5, was 6"}
-    pending = condition("ConfigurationApplied", "False", "port waits for a restart")
+    pending = condition("ConfigurationApplied", "False", "an engine refused them")
     ready = ready_status()
     changed = {"conditions": [*ready["conditions"], pending], "configuration": report}
     maintenance = {
@@ -357,7 +357,7 @@ def test_show_of_an_instance_tells_of_its_configuration(run: Run, api: FakeApi) 
     text = run("show", "orders").stdout
     for part in (
         "Configuration:        conf\n",
-        "Configuration state:  False, port waits for a restart\n",
+        "Configuration state:  False, an engine refused them\n",
         "Pending restart:      port\n",
         "Drift:                x: 5, was 6\n",
         "Maintenance:          Sat, Sun 02:30 UTC for 2h, restarts by itself\n",

@@ -132,6 +132,7 @@ def test_judging_knows_every_state_of_an_instance(state: AttachedState) -> None:
     expected = {
         AttachedState.APPLIED: Outcome.DONE,
         AttachedState.PENDING_RESTART: Outcome.DONE,
+        AttachedState.UNREACHABLE: Outcome.DONE,  # it follows when it is back
         AttachedState.REFUSED: Outcome.FAILED,
         AttachedState.ROLLED_BACK: Outcome.FAILED,
     }

@@ -15,6 +15,7 @@ from coffer_cli.waiting import Follower
 # the operator writes statuses meanwhile, each of which is a conflict; another's edit is rarer
 _ATTEMPTS: Final = 10
 _CONFLICT: Final = 409
+_HAVE_IT: Final = ("Applied", "PendingRestart")
 
 
 def edit(
@@ -61,6 +62,9 @@ def change_values(
     click.echo(f"{CONFIGURATION_GROUP.resource}/{name} {judge.group(group).message}")
     for one in instances(group):
         note_restart(str(one["name"]), one.get("pendingRestart") or ())
+        if one.get("state") not in _HAVE_IT:
+            why = one.get("message") or one.get("state")
+            click.echo(f"{one['name']}: does not have the values yet: {why}", err=True)
 
 
 def instances(group: Object) -> Sequence[Mapping[str, Any]]:
@@ -73,5 +77,7 @@ def note_restart(instance: str, pending: Sequence[str]) -> None:
     """Say what takes effect only at the next restart, and how to have one."""
     if pending:
         click.echo(
-            f"{instance}: {', '.join(pending)} pending; kubectl coffer restart {instance}", err=True
+            f"{instance}: at its next restart: {', '.join(pending)} "
+            f"(kubectl coffer restart {instance})",
+            err=True,
         )

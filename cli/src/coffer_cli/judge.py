@@ -92,8 +92,8 @@ def operation(obj: Mapping[str, Any]) -> View:
 def group(obj: Mapping[str, Any]) -> View:
     """A configuration group on its way into the instances that are attached to it.
 
-    Done where all have its values, some of them perhaps only at their next restart. An engine that
-    refused them ends the rollout; an instance that cannot be reached is waited for.
+    Done where the group is Ready: all that can be reached have its values, some of them perhaps
+    only at their next restart. An engine that did not take them ends the rollout.
     """
     status = obj.get("status") or {}
     if status.get("observedGeneration", 0) < obj.get("metadata", {}).get("generation", 0):
@@ -105,12 +105,10 @@ def group(obj: Mapping[str, Any]) -> View:
         return View(str(failed[0]["state"]), f"{_count(members)}; {why}", Outcome.FAILED)
     if is_true(obj, "Stalled"):
         return View("Stalled", _message(obj, "Stalled"), Outcome.FAILED)
-    if not members:
-        return View("Applied", "no instance is attached", Outcome.DONE)
-    settled = all(one.get("state") in ("Applied", "PendingRestart") for one in members)
-    if settled:
-        return View("Applied", _count(members), Outcome.DONE)
-    return View("Applying", _count(members))
+    text = _count(members) if members else "no instance is attached"
+    if is_true(obj, "Ready"):
+        return View("Applied", text, Outcome.DONE)
+    return View("Applying", text)
 
 
 def configured(obj: Mapping[str, Any]) -> View:

@@ -119,6 +119,13 @@ def normal(name: str, value: Any, rules: Rules | None) -> Any:
     return value if found is None else found
 
 
+def comparable(values: Mapping[str, Any], rules: Rules | None) -> Values:
+    """All values in their normal form, by the names that the rules have for them."""
+    return {
+        name: normal(name, value, rules) for name, value in respelled(values, {}, rules).items()
+    }
+
+
 def respelled(values: Mapping[str, Any], present: Mapping[str, Any], rules: Rules | None) -> Values:
     """The values by the names that a group has for them already, else by those of the rules.
 

@@ -73,7 +73,7 @@ def _configuration(obj: Object) -> list[tuple[str, str]]:
     wanted = (spec.get("configurationRef") or {}).get("name")
     lines = [("Configuration", str(wanted or NONE))]
     applied = judge.condition(obj, "ConfigurationApplied")
-    if applied and applied.get("status") != "True":
+    if applied.get("reason") not in (None, "Applied", "PendingRestart"):
         lines.append(("Configuration state", with_message(applied)))
     if found.get("pendingRestart"):
         lines.append(("Pending restart", ", ".join(found["pendingRestart"])))

@@ -19,7 +19,7 @@ from coffer_cli.commands.config.edit import values_of
 from coffer_cli.errors import CliError, Exit
 from coffer_cli.groups import change_values
 from coffer_cli.text import NONE, age, table
-from coffer_cli.values import Change, Values, changes, merge_patch, shown
+from coffer_cli.values import Change, Values, changes, comparable, merge_patch, shown
 from coffer_common.rules import Rules
 
 Revision = Mapping[str, Any]
@@ -36,9 +36,10 @@ def history(app: App, *, name: str, form: str) -> None:
     """Show the last ten revisions of a group's values, and what each of them changed."""
     obj = app.api.get(CONFIGURATION_GROUP, app.here, name)
     revisions = revisions_of(obj)
+    rules = parameters.find_rules(app.api, obj["spec"]["datastore"])
     if form != "table":
         entries = [
-            {**one, "changes": [vars(change) for change in _changes(revisions, position)]}
+            {**one, "changes": [vars(change) for change in _changes(revisions, position, rules)]}
             for position, one in enumerate(revisions)
         ]
         output.dump({"group": name, "history": entries}, form)
@@ -46,7 +47,6 @@ def history(app: App, *, name: str, form: str) -> None:
     if not revisions:
         click.echo(f"{name} has had no valid values yet.", err=True)
         return
-    rules = parameters.find_rules(app.api, obj["spec"]["datastore"])
     now = app.api.now()
     rows: list[tuple[str, ...]] = []
     for position, one in enumerate(revisions):
@@ -82,10 +82,13 @@ def revisions_of(group: Object) -> Sequence[Revision]:
     return found
 
 
-def _changes(revisions: Sequence[Revision], position: int) -> list[Change]:
-    """From the one before; everything, where that is not kept."""
-    before = revisions[position + 1].get("values") if position + 1 < len(revisions) else None
-    return changes(before or {}, revisions[position].get("values") or {})
+def _changes(revisions: Sequence[Revision], position: int, rules: Rules | None) -> list[Change]:
+    """From the one before; everything, where that is not kept. Spellings are no change."""
+    before, after = (
+        comparable(revisions[at].get("values") or {}, rules) if at < len(revisions) else {}
+        for at in (position + 1, position)
+    )
+    return changes(before, after)
 
 
 def _rows(
@@ -93,7 +96,7 @@ def _rows(
 ) -> list[tuple[str, ...]]:
     oldest = position + 1 == len(revisions) and int(revisions[position]["revision"]) > 1
     rows: list[tuple[str, ...]] = []
-    for change in _changes(revisions, position):
+    for change in _changes(revisions, position, rules):
         parameter = rules.find(change.name) if rules else None
         before = _UNKNOWN if oldest else shown(change.before, parameter)
         head = first if not rows else ("", "")
