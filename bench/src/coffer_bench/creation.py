@@ -33,6 +33,7 @@ NAMESPACE_KIND = Kind("", "v1", "Namespace", "namespaces", namespaced=False)
 KINDS = {k.kind: k for k in (CONFIG_MAP, SECRET, SERVICE, STATEFUL_SET, INSTANCE, PVC)}
 RUN_TIMEOUT_S = 180.0
 REMOVE_TIMEOUT_S = 300.0
+REMOVAL_POLL_S = 0.5  # a watch that begins before a thousand deletions is too old after them
 FLAVOR_NAME = "bench"
 USER = "app"
 PASSWORD = "bench"
@@ -125,28 +126,24 @@ async def remove_namespace(api: KubeApi, name: str, timeout_s: float = REMOVE_TI
     may take to end, which is minutes for a database.
     """
     async with asyncio.timeout(timeout_s):
-        since = await version_now(api, POD)
-        left = {
-            pod["metadata"]["name"]
-            for pod in (await api.list_page(POD, limit=5000)).items
-            if pod["metadata"]["namespace"] == name
-        }
         for kind in (INSTANCE, STATEFUL_SET):
-            for obj in (await api.list_page(kind, limit=5000)).items:
-                if obj["metadata"]["namespace"] == name:
-                    await _delete(api, kind, name, obj["metadata"]["name"])
-        if left:
-            async for event in api.watch(POD, resource_version=since):
-                meta = event.object["metadata"]
-                if event.type == "DELETED" and meta.get("namespace") == name:
-                    left.discard(meta["name"])
-                if not left:
-                    break
-        since = await version_now(api, NAMESPACE_KIND)
+            for obj in await _within(api, kind, name):
+                await _delete(api, kind, name, obj["metadata"]["name"])
+        while await _within(api, POD, name):  # noqa: ASYNC110 - another process's pods
+            await asyncio.sleep(REMOVAL_POLL_S)
         await api.delete(NAMESPACE_KIND, None, name)
-        async for event in api.watch(NAMESPACE_KIND, resource_version=since):
-            if event.type == "DELETED" and event.object["metadata"]["name"] == name:
-                return
+        while await _exists(api, name):  # noqa: ASYNC110 - as above
+            await asyncio.sleep(REMOVAL_POLL_S)
+
+
+async def _exists(api: KubeApi, namespace: str) -> bool:
+    listed = (await api.list_page(NAMESPACE_KIND)).items
+    return any(obj["metadata"]["name"] == namespace for obj in listed)
+
+
+async def _within(api: KubeApi, kind: Kind, namespace: str) -> list[Object]:
+    listed = (await api.list_page(kind, limit=5000)).items
+    return [dict(obj) for obj in listed if obj["metadata"]["namespace"] == namespace]
 
 
 async def _delete(api: KubeApi, kind: Kind, namespace: str, name: str) -> None:
