@@ -218,6 +218,21 @@ class Pod:
     def engine_pid(self) -> int:
         return until("the engine runs", lambda: children(self.launcher_pid))[0]
 
+    @property
+    def etc(self) -> Path:
+        """The configuration directory that the running engine was started with."""
+        return self.volume / "etc" / str(self.ask_launcher("status")["configuration"])
+
+    def ask_launcher(self, operation: str) -> dict[str, Any]:
+        """The status that the launcher answers with."""
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(DEADLINE_S)
+            sock.connect(str(self.run / "launcher.sock"))
+            sock.sendall(json.dumps({"op": operation}).encode() + b"\n")
+            answer: dict[str, Any] = json.loads(sock.makefile().readline())
+        found: dict[str, Any] = answer["status"]
+        return found
+
     def kill_agent(self) -> None:
         assert self.agent is not None
         self.agent.kill()

@@ -184,7 +184,7 @@ def test_engine_that_hangs_is_unresponsive_not_dead(mariadb_pod: MakePod) -> Non
 def test_engine_that_cannot_start_ends_the_launcher(mariadb_pod: MakePod) -> None:
     pod = mariadb_pod().start()
     pod.until_running()
-    system = pod.volume / "etc" / "90-system.cnf"
+    system = pod.etc / "90-system.cnf"
     system.write_text(system.read_text() + "no_such_variable = 1\n")
     os.kill(pod.engine_pid, signal.SIGKILL)
     assert pod.launcher is not None

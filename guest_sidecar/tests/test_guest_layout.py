@@ -101,9 +101,9 @@ def write(path: Path, data: bytes) -> Path:
 
 def test_a_copy_is_fitted_to_the_template(tmp_path: Path) -> None:
     path = log(tmp_path / "ib_logfile0")
-    MariaDB.fit(tmp_path, "[mariadbd]\nport = 1\n")
+    MariaDB.fit(tmp_path, {"max_connections": 1})
     assert path.stat().st_size == MIB
-    MariaDB.fit(tmp_path, "[mariadbd]\ninnodb_log_file_size = 2M\n")
+    MariaDB.fit(tmp_path, {"innodb_log_file_size": "2M"})
     assert path.stat().st_size == 2 * MIB
 
 

@@ -71,9 +71,14 @@ def test_metrics_tell_engine_volume_and_version(pod: Pod) -> None:
 
 
 def test_configuration_is_one_file_per_layer_the_system_last(pod: Pod) -> None:
-    main = (pod.volume / "etc" / "my.cnf").read_text().splitlines()
-    assert [line.rpartition("/")[2] for line in main] == ["10-template.cnf", "90-system.cnf"]
-    assert "innodb_buffer_pool_size" in (pod.volume / "etc" / "10-template.cnf").read_text()
+    main = (pod.etc / "my.cnf").read_text().splitlines()
+    assert [line.rpartition("/")[2] for line in main] == [
+        "10-template.cnf",
+        "20-defaults.cnf",
+        "30-group.cnf",
+        "90-system.cnf",
+    ]
+    assert "innodb_buffer_pool_size" in (pod.etc / "10-template.cnf").read_text()
     defaults = pod.ask("GET", "/v1/configuration/defaults").body["values"]
     assert defaults["innodb_buffer_pool_size"].endswith("M")
 

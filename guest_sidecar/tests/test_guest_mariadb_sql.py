@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 
 from coffer_common.errors import Transient, UserError
 from coffer_common.wire import DatabaseRequest
-from coffer_guest.engines.base import EngineUnavailable, Site
+from coffer_guest.engines.base import EngineUnavailable, Layers, Site
 from coffer_guest.engines.mariadb import MariaDB, configuration, schema, sql
 from coffer_guest.engines.mariadb.driver import pymysql
 from coffer_guest.engines.mariadb.session import translate
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
-SITE = Site(Path("/v/data"), Path("/v/etc"), Path("/v/tmp"), Path("/run/x"), 3306)
+SITE = Site(Path("/v/data"), Path("/v/tmp"), Path("/run/x"))
+ETC = Path("/v/etc/one")
 
 
 def unquote(quoted: str) -> str:
@@ -121,8 +122,12 @@ def test_errors_carry_their_policy(error: Exception, policy: type[Exception]) ->
 
 
 def test_option_files_are_read_in_the_order_of_their_numbers() -> None:
-    files = configuration.files("[mariadbd]\nport = 1\n", SITE, "77", "coffer")
-    assert files["my.cnf"] == "!include /v/etc/10-template.cnf\n!include /v/etc/90-system.cnf\n"
+    layers = Layers("[mariadbd]\nport = 1\n", {"max_connections": 5}, {"sql_mode": ""}, 3306)
+    files = configuration.files(ETC, layers, SITE, "77", "coffer")
+    included = [line.removeprefix("!include /v/etc/one/") for line in files["my.cnf"].splitlines()]
+    assert included == ["10-template.cnf", "20-defaults.cnf", "30-group.cnf", "90-system.cnf"]
+    assert configuration.parse(files["20-defaults.cnf"]) == {"max_connections": "5"}
+    assert configuration.parse(files["30-group.cnf"]) == {"sql_mode": ""}
     system = configuration.parse(files["90-system.cnf"])
     assert system["server_id"] == "77"
     assert system["datadir"] == "/v/data"

@@ -52,9 +52,15 @@ def test_a_new_instance_says_what_it_is(pod: Pod) -> None:
 
 
 def test_configuration_is_one_file_per_layer_the_system_last(pod: Pod) -> None:
-    main = (pod.volume / "etc" / "redis.conf").read_text().splitlines()
+    main = (pod.etc / "redis.conf").read_text().splitlines()
     files = [line.strip('"').rpartition("/")[2] for line in main]
-    assert files == ["10-template.conf", "90-system.conf"]
+    assert files == [
+        "10-template.conf",
+        "20-defaults.conf",
+        "30-group.conf",
+        "80-merged.conf",
+        "90-system.conf",
+    ]
     defaults = pod.ask("GET", "/v1/configuration/defaults").body["values"]
     assert defaults["appendonly"] == "yes"
     assert defaults["maxmemory"].endswith("mb")

@@ -149,7 +149,7 @@ def test_engine_that_loads_its_data_says_so(redis_pod: MakePod) -> None:
             client.ask("SET", f"filler-{number}", os.urandom(1024).hex())
         client.ask("BGREWRITEAOF")  # the base file is what is loaded key by key
         until_rewritten(client)
-    system = pod.volume / "etc" / "90-system.conf"
+    system = pod.etc / "90-system.conf"
     slow = "key-load-delay 50000\nloading-process-events-interval-bytes 1024\n"
     system.write_text(system.read_text() + slow)
     os.kill(pod.engine_pid, signal.SIGKILL)

@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coffer_common.errors import UserError
-from coffer_guest.engines.base import Site
+from coffer_guest.engines.base import Layers, Site
 from coffer_guest.engines.redis import acl, configuration
 from coffer_guest.engines.redis.session import translate
 
-SITE = Site(Path("/v/data"), Path("/v/etc"), Path("/v/tmp"), Path("/run/x"), 6379)
+SITE = Site(Path("/v/data"), Path("/v/tmp"), Path("/run/x"))
+ETC = Path("/v/etc/one")
 SHOWN = "~* &* +@all -@dangerous"
 
 
@@ -75,9 +76,16 @@ def test_users_that_cannot_be(name: str, host: str, databases: tuple[str, ...], 
 
 
 def test_system_parameters_come_last() -> None:
-    files = configuration.files("maxmemory 1mb\n", SITE)
+    layers = Layers("maxmemory 1mb\n", {"hz": 20}, {"loglevel": "debug"}, 6379)
+    files = configuration.files(ETC, layers, SITE)
     includes = files[configuration.MAIN].splitlines()
-    assert includes == ['include "/v/etc/10-template.conf"', 'include "/v/etc/90-system.conf"']
+    assert [line.rpartition("/")[2] for line in includes] == [
+        '10-template.conf"',
+        '20-defaults.conf"',
+        '30-group.conf"',
+        '80-merged.conf"',
+        '90-system.conf"',
+    ]
     values = configuration.parse(files[configuration.SYSTEM])
     assert values["aclfile"] == "/v/data/users.acl"
     assert values["port"] == "6379"

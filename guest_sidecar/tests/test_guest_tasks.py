@@ -22,7 +22,7 @@ KINDS = {name: f"guest_task_kinds:{name}" for name in NAMES}
 
 
 def make(folder: Path) -> Tasks:
-    site = Site(folder, folder, folder, folder, 1)
+    site = Site(folder, folder, folder)
     return Tasks(folder / "tasks", lambda _: None, lambda: (KINDS, {"site": site_message(site)}))
 
 

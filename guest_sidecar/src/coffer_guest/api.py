@@ -53,6 +53,7 @@ class Api:
                 web.put(wire.TASKS_PATH + "/{id}", self.put_task),
                 web.get(wire.TASKS_PATH + "/{id}", self.get_task),
                 web.delete(wire.TASKS_PATH + "/{id}", self.delete_task),
+                web.put(wire.CONFIGURATION_PATH, self.put_configuration),
                 web.get(wire.CONFIGURATION_DEFAULTS_PATH, self.configuration_defaults),
                 web.get(wire.LOGS_PATH + "/{name}", self.log),
             ]
@@ -129,6 +130,12 @@ class Api:
     async def delete_task(self, request: web.Request) -> web.StreamResponse:
         await self._tasks.cancel(request.match_info["id"])
         return web.Response(status=204)
+
+    async def put_configuration(self, request: web.Request) -> web.StreamResponse:
+        """Kept on the volume when this is answered; what comes of it is in the status."""
+        body = await _read(request, wire.ConfigurationRequest)
+        await self._supervisor.configure(body)
+        return web.Response(status=202)
 
     async def configuration_defaults(self, _: web.Request) -> web.StreamResponse:
         config, engine = self._supervisor.config, self._supervisor.engine

@@ -7,10 +7,10 @@ import logging
 import os
 import secrets
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from coffer_common.errors import CofferError
-from coffer_common.wire import DataState, DataStatus, GuestConfig
+from coffer_common.wire import DataState, DataStatus, GuestConfig, Value
 from coffer_guest import volume
 from coffer_guest.board import coarse
 from coffer_guest.engines.base import Engine
@@ -32,19 +32,23 @@ class Data:
         self.message = ""
 
     def prepare(
-        self, config: GuestConfig, engine: type[Engine], template: str, lock: Callable[[], int]
+        self,
+        config: GuestConfig,
+        engine: type[Engine],
+        values: Mapping[str, Value],
+        lock: Callable[[], int],
     ) -> None:
         """Look, under the lock, and lay out new data where there are none and none are expected.
 
-        `template` is what the engine will first be started with. Afterwards `state` and `message`
-        say what is there; errors become FAILED. Errors of `lock` are raised: they say nothing
-        about the data.
+        `values` are the parameters that the engine will first be started with. Afterwards `state`
+        and `message` say what is there; errors become FAILED. Errors of `lock` are raised: they
+        say nothing about the data.
         """
         descriptor = lock()
         try:
             seen = self._look(config, engine)
             if seen is Action.LAY_OUT:
-                self._lay_out(config, engine, template)
+                self._lay_out(config, engine, values)
                 self._look(config, engine)
         except (OSError, ValueError, CofferError) as error:
             _log.exception("preparing the volume")
@@ -86,7 +90,9 @@ class Data:
             self.marker = seen.marker if verdict.action is Action.USE else None
         return verdict.action
 
-    def _lay_out(self, config: GuestConfig, engine: type[Engine], template: str) -> None:
+    def _lay_out(
+        self, config: GuestConfig, engine: type[Engine], values: Mapping[str, Value]
+    ) -> None:
         marker = Marker(
             data_id=str(uuid.uuid4()),
             datastore=config.datastore,
@@ -94,7 +100,7 @@ class Data:
             complete=False,
             identity=engine.new_identity(secrets.token_bytes),
         )
-        seed = Seed(self._paths.seed_for(config.manager), lambda copy: engine.fit(copy, template))
+        seed = Seed(self._paths.seed_for(config.manager), lambda copy: engine.fit(copy, values))
         lay_out(self._paths, seed, marker, self._step)
         _log.info("laid out data %s", marker.data_id)
 

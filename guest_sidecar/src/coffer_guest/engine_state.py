@@ -15,6 +15,7 @@ from coffer_guest.intent import Intent
 
 #: So many probes in a row must fail before an engine that has answered counts as unresponsive.
 FAILED_PROBES: Final = 2
+_FAILED_STARTS: Final = 3  # by signals
 
 _AT_REST: Final = {
     machine.WAITING: EngineState.WAITING,
@@ -41,6 +42,9 @@ class View(BaseModel):
     restarting_for: str | None
     answered: bool
     terminating: bool
+    configuration: str | None = None  # what the last process was started with; an older one's: None
+    next_configuration: str | None = None
+    failed_starts: int = 0  # processes in a row that died unasked and had never answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +65,33 @@ class Command(Enum):
     NOTE_RESTART = "note restart"  # the launcher has done it: remember that
 
 
-def steer(intent: Intent, view: View) -> Command | None:
-    """The next command that brings the engine nearer to the intent; None: nothing to do now."""
+def steer(intent: Intent, view: View, *, roll_back: bool = False) -> Command | None:
+    """The next command that brings the engine nearer to the intent; None: nothing to do now.
+
+    `roll_back`: the process runs with a configuration that it does not start with.
+    """
     if view.terminating or not view.locked or view.state == machine.CRASH_LOOP:
         return None
     if intent.restart is not None:
         if view.restarted_for == intent.restart:
             return Command.NOTE_RESTART
         return None if view.restarting_for == intent.restart else Command.RESTART
+    if roll_back and view.state == machine.RUNNING:
+        return Command.STOP  # and once it is stopped, it is started with what is good
     if intent.running:
         return Command.START if view.state in (machine.WAITING, machine.STOPPED) else None
     return Command.STOP if view.state == machine.RUNNING else None
+
+
+def failed_start(view: View, before: int) -> bool:
+    """The engine does not start with `view.configuration`, and that is its own doing.
+
+    `before` is how many starts in a row had failed when this agent came: what it did not see may
+    have had other reasons. Whoever is killed is not to blame, unless it happens again and again.
+    """
+    failed = view.failed_starts - before
+    by_itself = (view.last_exit or "").startswith("exit ") and view.last_exit != "exit 0"
+    return failed >= _FAILED_STARTS or (failed > 0 and by_itself)
 
 
 def judge(view: View | None, last: View | None, probes: Probes) -> tuple[EngineState, str]:

@@ -26,6 +26,16 @@ def write_file(path: Path, data: bytes, mode: int = 0o640, *, durable: bool = Fa
             os.fsync(file.fileno())
 
 
+def tail(path: Path, limit_bytes: int) -> str:
+    """The end of a text; nothing where there is no such file. Raises OSError."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - limit_bytes))
+            return file.read().decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+
+
 def sync_directory(path: Path) -> None:
     """The names in a directory are on the disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

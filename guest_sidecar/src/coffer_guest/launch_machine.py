@@ -38,9 +38,10 @@ class Spec:
     """What is executed: argv, environment, how to end it cleanly and how long that may take.
 
     With `stop_again_s`, the signal to end is sent again and again, since the engine may refuse.
+    `configuration` is the agent's name for what the engine is started with.
     """
 
-    __slots__ = ("argv", "env", "stop_again_s", "stop_signal", "stop_timeout_s")
+    __slots__ = ("argv", "configuration", "env", "stop_again_s", "stop_signal", "stop_timeout_s")
 
     def __init__(
         self,
@@ -49,8 +50,10 @@ class Spec:
         stop_signal: int,
         stop_timeout_s: float,
         stop_again_s: float | None = None,
+        configuration: str | None = None,
     ) -> None:
         self.argv = argv
+        self.configuration = configuration
         self.env = env
         self.stop_signal = stop_signal
         self.stop_timeout_s = stop_timeout_s
@@ -108,6 +111,8 @@ class Machine:
         self.last_exit: str | None = None
         self.restarted_for: str | None = None  # token of the last restart that was done
         self.answered = False  # the agent saw this process answer
+        self.configuration: str | None = None  # that the last process was started with
+        self.failed_starts = 0  # processes in a row that died unasked and had never answered
         self.terminating = False
         self.kill_at: float | None = None  # when a stopping engine is killed
         self._again_at: float | None = None  # when it is told again to stop
@@ -127,6 +132,10 @@ class Machine:
                 self._then, self._then_cause = _THEN_START, CAUSE_START
             return []
         return self._spawn(CAUSE_START)
+
+    def prepare(self, spec: Spec) -> None:
+        """Whatever is started from now on is this; what runs is left alone."""
+        self.spec = spec
 
     def stop(self, now: float) -> list[Action]:
         """End the engine and leave it stopped."""
@@ -159,6 +168,7 @@ class Machine:
         """The agent saw the process of this generation answer."""
         if generation == self.generation and self.state == RUNNING:
             self.answered = True
+            self.failed_starts = 0
 
     def terminate(self, now: float) -> list[Action]:
         """The container is to end: stop the engine cleanly, then exit."""
@@ -179,6 +189,8 @@ class Machine:
     def died(self, code: int, now: float) -> list[Action]:
         """The engine ended with exit code `code`, or by signal `-code`."""
         asked = self.state == STOPPING
+        if not asked and not self.answered:
+            self.failed_starts += 1
         self.pid = None
         self.started_at = None
         self.answered = False
@@ -224,13 +236,20 @@ class Machine:
             "restarted_for": self.restarted_for,
             "restarting_for": self._token,
             "answered": self.answered,
+            "configuration": self.configuration,
+            "next_configuration": self.spec.configuration if self.spec else None,
+            "failed_starts": self.failed_starts,
             "terminating": self.terminating,
         }
 
     # --- inside ---------------------------------------------------------------------------------
     def _spawn(self, cause: str) -> list[Action]:
+        assert self.spec is not None  # noqa: S101 - whoever asks for a start has one
+        if cause != CAUSE_CRASH or self.spec.configuration != self.configuration:
+            self.failed_starts = 0
         self.state = RUNNING
         self.cause = cause
+        self.configuration = self.spec.configuration
         self.generation += 1
         self.answered = False
         return [Action(SPAWN)]

@@ -142,6 +142,8 @@ class Launcher:
             self._act(self._machine.stop(now))
         elif operation == "restart":
             self._act(self._machine.restart(_spec(request), str(request["token"]), now))
+        elif operation == "prepare":
+            self._machine.prepare(_spec(request))
         elif operation == "reset":
             self._machine.reset()
         elif operation == "answered":
@@ -231,6 +233,8 @@ class Launcher:
             if pid == 0:
                 return
             if pid == self._machine.pid:
+                for descriptor in self._pipes:
+                    self._output.move(descriptor)  # its last words, before its death is told
                 actions = self._machine.died(os.waitstatus_to_exitcode(status), time.monotonic())
                 say(f"the engine ended: {self._machine.last_exit}, now {self._machine.state}")
                 self._publish()
@@ -241,13 +245,15 @@ def _spec(request: dict[str, object]) -> Spec:
     argv, env = request["argv"], request["env"]
     if not (isinstance(argv, list) and argv and isinstance(env, dict)):
         raise ValueError("argv is a list, env an object")
-    again_s = request.get("stop_again_s")  # an older agent has no such word
+    again_s = request.get("stop_again_s")  # an older agent has no such words
+    configuration = request.get("configuration")
     return Spec(
         [str(word) for word in argv],
         {str(name): str(value) for name, value in env.items()},
         int(str(request["stop_signal"])),
         float(str(request["stop_timeout_s"])),
         None if again_s is None else float(str(again_s)),
+        None if configuration is None else str(configuration),
     )
 
 

@@ -64,6 +64,14 @@ class LauncherClient:
     async def restart(self, spec: LaunchSpec, token: str) -> None:
         await self._command({"op": "restart", "token": token, **_fields(spec)})
 
+    async def prepare(self, spec: LaunchSpec) -> None:
+        """What the engine is started with when it next dies; it runs on."""
+        await self._command({"op": "prepare", **_fields(spec)})
+
+    async def status(self) -> View:
+        """The launcher's word of now."""
+        return await self._command({"op": "status"})
+
     async def stop(self) -> None:
         await self._command({"op": "stop"})
 
@@ -103,7 +111,7 @@ class LauncherClient:
         finally:
             writer.close()
 
-    async def _command(self, request: dict[str, object]) -> None:
+    async def _command(self, request: dict[str, object]) -> View:
         try:
             async with asyncio.timeout(_TIMEOUT_S):
                 reader, writer = await asyncio.open_unix_connection(
@@ -118,16 +126,17 @@ class LauncherClient:
         if not answer.get("ok"):
             raise LauncherUnavailable(f"the launcher refuses {request['op']}: {_refusal(line)}")
         # at once: the next decision must not be taken from before this command
-        self.take(answer["status"])
+        return self.take(answer["status"])
 
-    def take(self, status: object) -> None:
-        """Believe what the launcher says, unless it has said something newer."""
+    def take(self, status: object) -> View:
+        """Believe what the launcher says, unless it has said something newer; the newest."""
         view = View.model_validate(status)
         known = self.view
         if known is not None and known.boot_id == view.boot_id and known.revision >= view.revision:
-            return
+            return known
         self.view = self.last = view
         self._changed()
+        return view
 
 
 def _fields(spec: LaunchSpec) -> dict[str, object]:
@@ -137,6 +146,7 @@ def _fields(spec: LaunchSpec) -> dict[str, object]:
         "stop_signal": int(spec.stop_signal),
         "stop_timeout_s": spec.stop_timeout_s,
         "stop_again_s": spec.stop_again_s,
+        "configuration": spec.configuration,
     }
 
 

@@ -35,7 +35,7 @@ class Paths:
 
     @property
     def etc(self) -> Path:
-        """The engine's rendered configuration."""
+        """The engine's rendered configuration, one directory for each; see configuration.folder."""
         return self.volume / "etc"
 
     @property
@@ -67,6 +67,21 @@ class Paths:
     def intent(self) -> Path:
         """What the engine is to do, and the tokens of requests; see intent."""
         return self.private / "engine.json"
+
+    @property
+    def configuration(self) -> Path:
+        """What was asked for; see configuration.record."""
+        return self.private / "configuration.json"
+
+    @property
+    def engine_process(self) -> Path:
+        """What was set in the engine process that runs; see configuration.record."""
+        return self.private / "process.json"
+
+    @property
+    def shown_configuration(self) -> Path:
+        """The configuration by layer, for show_configuration."""
+        return self.run / "configuration.json"
 
     @property
     def tasks(self) -> Path:

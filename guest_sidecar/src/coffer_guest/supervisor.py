@@ -16,17 +16,21 @@ from pydantic import ValidationError
 
 from coffer_common.errors import CofferError, Permanent
 from coffer_common.wire import (
+    ConfigurationRequest,
     DataState,
     EngineAction,
     EngineState,
     EngineStatus,
     GuestConfig,
 )
-from coffer_guest import configuration, intent, memory
+from coffer_guest import intent, memory
 from coffer_guest.board import Board
+from coffer_guest.configuration import decision, folder
+from coffer_guest.configuration.keeper import Keeper
+from coffer_guest.configuration.record import Start
 from coffer_guest.data import Data
 from coffer_guest.engine_state import Command, View, judge, steer
-from coffer_guest.engines.base import Engine, EngineUnavailable, Site, load
+from coffer_guest.engines.base import Engine, EngineUnavailable, LaunchSpec, Site, load
 from coffer_guest.health import Health
 from coffer_guest.launcher_client import LauncherClient, LauncherUnavailable
 from coffer_guest.layout import Step
@@ -65,6 +69,7 @@ class Supervisor:
         self._data_found = data_found
         self._seen = seen
         self._data = Data(settings.paths, step)
+        self._keeper = Keeper(settings.paths, self.launcher, step, self.wake)
         self._intent = intent.Intent()
         self._intent_lock = asyncio.Lock()
         self._problem = ""  # why a command could not be carried out
@@ -82,6 +87,7 @@ class Supervisor:
         """Go round until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.launcher.run())
+            group.create_task(self._keeper.run())
             while True:
                 self._wake.clear()
                 try:
@@ -102,6 +108,7 @@ class Supervisor:
         Raises EngineUnavailable while there are no data, LauncherUnavailable, OSError.
         """
         if action is EngineAction.RESET:
+            await self._keeper.reset()
             self._retry_at = float("-inf")
             self.health.forget_inventory()
             self.wake()
@@ -115,6 +122,14 @@ class Supervisor:
                 self._intent = wanted
         self.wake()
         return self.board.status.engine
+
+    async def configure(self, request: ConfigurationRequest) -> None:
+        """Remember the configuration that was asked for, durably, and have it carried out.
+
+        Raises EngineUnavailable while there are no data, OSError.
+        """
+        self.running_engine()
+        await self._keeper.accept(request)
 
     async def serving(self) -> str | None:
         """None when the engine answers now, else one line that says why not."""
@@ -146,7 +161,7 @@ class Supervisor:
             return Wanted(config.namespace, config.read_write_slice, None)
         if self._data.state is not DataState.LAID_OUT:
             return None
-        return Wanted(config.namespace, config.read_write_slice, config.port)
+        return Wanted(config.namespace, config.read_write_slice, self._keeper.port(config))
 
     def engine_may_serve(self) -> bool:
         """A process of the engine runs, as far as the launcher can be asked."""
@@ -167,6 +182,11 @@ class Supervisor:
         if self.engine is not None and self.health.inventory_due():
             await self.health.take_inventory(self.engine)
             self._tidy_later()
+        self._keeper.observe(
+            self.launcher.view or self.launcher.last,
+            answers=self.launcher.view is not None and self.health.probes.answered,
+            at_rest=not self._intent.running,
+        )
         pause_s = self._publish()
         self._seen()
         return pause_s
@@ -186,9 +206,9 @@ class Supervisor:
             if stat == self._config_stat:
                 return
             config = GuestConfig.model_validate_json(path.read_bytes())
-            engine = self.engine
-            if engine is None or engine.site != self._site(config):
-                self.engine = load(config.manager)(self._site(config))
+            engine, manager = self.engine, load(config.manager)
+            if not isinstance(engine, manager):
+                self.engine = manager(self._site())
                 if engine is not None:
                     await engine.close()
         except (OSError, ValidationError, Permanent) as error:
@@ -203,16 +223,15 @@ class Supervisor:
             if self.launcher.view is None or self.launcher.view.pid is None:
                 self.template.begin(config)  # beside what comes before it is needed
             if self._data.state is DataState.LAID_OUT:
-                await asyncio.to_thread(self._data.look_again, config, load(config.manager))
+                await asyncio.to_thread(self._data.look_again, config, manager)
+                await self._adopt(config)
 
-    def _site(self, config: GuestConfig) -> Site:
+    def _site(self) -> Site:
         paths = self.settings.paths
         return Site(
             data=paths.data,
-            etc=paths.etc,
             tmp=paths.tmp,
             run=paths.run,
-            port=config.port,
             address=self.settings.engine_address,
         )
 
@@ -231,15 +250,21 @@ class Supervisor:
                 self._data.state = DataState.PREPARING
                 self._publish()
             try:
-                template = await self.template.text(config)
+                start = Start(
+                    template=await self.template.text(config),
+                    request=config.configuration,
+                    port=config.port,
+                )
+                values = decision.wanted(engine, start).values
                 await asyncio.to_thread(
-                    self._data.prepare, config, engine, template, self.launcher.lock
+                    self._data.prepare, config, engine, values, self.launcher.lock
                 )
             except (LauncherUnavailable, CofferError, OSError) as error:
                 self._data.message = str(error)
         if self._data.state is DataState.LAID_OUT:
             paths = self.settings.paths
             self._intent = await asyncio.to_thread(intent.read, paths.intent)
+            await self._adopt(config)
             self._retry_s = _RETRY_S[0]
             await self._data_found()
             self._seen()
@@ -247,11 +272,15 @@ class Supervisor:
             self._retry_at = now + self._retry_s
             self._retry_s = min(self._retry_s * 2, _RETRY_S[1])
 
+    async def _adopt(self, config: GuestConfig) -> None:
+        if self._data.marker is not None and self.engine is not None:
+            await self._keeper.adopt(config, self.engine, self._data.marker.identity)
+
     async def _steer(self, view: View | None) -> None:
         if view is None or self._data.state is not DataState.LAID_OUT:
             return
         async with self._intent_lock:
-            command = steer(self._intent, view)
+            command = steer(self._intent, view, roll_back=self._keeper.roll_back(view))
             try:
                 if command is not None:
                     await self._carry_out(command, view)
@@ -273,21 +302,18 @@ class Supervisor:
             if self.config is None:
                 raise Permanent("there is no configuration to start with")
             template = await self.template.text(self.config)
-            await asyncio.to_thread(self._make_ready, engine, view, template)
+            spec = await asyncio.to_thread(self._make_ready, engine, view, template)
             if command is Command.RESTART and self._intent.restart is not None:
-                await self.launcher.restart(engine.launch(), self._intent.restart)
+                await self.launcher.restart(spec, self._intent.restart)
             else:
-                await self.launcher.start(engine.launch())
+                await self.launcher.start(spec)
 
-    def _make_ready(self, engine: Engine, view: View, template: str) -> None:
+    def _make_ready(self, engine: Engine, view: View, template: str) -> LaunchSpec:
         """In a thread: write the configuration and whatever else a start needs."""
-        if self._data.marker is None:
-            raise Permanent("there are no data to start from")
-        paths = self.settings.paths
-        configuration.write(paths, template, engine, self._data.marker.identity)
         if view.pid is None:
-            configuration.empty_tmp(paths)
+            folder.empty_tmp(self.settings.paths)
         engine.before_start()
+        return self._keeper.make_start(view, template)
 
     async def _note_answer(self) -> None:
         """Tell the launcher that the process has answered: a later agent wants to know."""
@@ -319,6 +345,7 @@ class Supervisor:
                 message=self._problem or message,
                 restarted_for=self._intent.restarted_for,
             ),
+            configuration=self._keeper.status(),
             databases=self.health.databases,
             users=self.health.users,
         )

@@ -34,10 +34,8 @@ def site_message(site: Site) -> dict[str, object]:
     """A Site for the child's input."""
     return {
         "data": str(site.data),
-        "etc": str(site.etc),
         "tmp": str(site.tmp),
         "run": str(site.run),
-        "port": site.port,
         "address": site.address,
     }
 
@@ -53,8 +51,7 @@ def main() -> int:
     context = TaskContext(
         arguments=message["arguments"],
         site=Site(
-            **{key: Path(site[key]) for key in ("data", "etc", "tmp", "run")},
-            port=site["port"],
+            **{key: Path(site[key]) for key in ("data", "tmp", "run")},
             address=site["address"],
         ),
         report=lambda done, total: _say({"bytes_done": done, "bytes_total": total}),

@@ -12,14 +12,14 @@ import re
 import shutil
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final
 
 from coffer_common import naming
 from coffer_common.errors import Permanent, Transient, UserError
-from coffer_common.wire import DatabaseInfo, DatabaseRequest, UserInfo, UserRequest
+from coffer_common.wire import DatabaseInfo, DatabaseRequest, UserInfo, UserRequest, Value
 
 _MANAGER: Final = re.compile(r"[a-z][a-z0-9_]*")
 _PATH: Final = f"{os.defpath}:/usr/sbin:/sbin:/usr/local/sbin:/usr/local/bin"
@@ -38,14 +38,46 @@ class NotSupported(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where an engine lives: its directories, and where it listens."""
+    """Where an engine lives: its directories, and the address it binds to."""
 
     data: Path  # its data directory, on the volume
-    etc: Path  # its rendered configuration, on the volume
     tmp: Path  # for its temporary files, on the volume; emptied before the agent starts it
     run: Path  # sockets, and secrets of this pod's life; gone with the pod
-    port: int
-    address: str = "*"  # what it binds to; "*" is every address
+    address: str = "*"  # "*" is every address
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """A configuration, the lowest layer first. `port` is in none of the mappings."""
+
+    template: str  # the rendered config.template
+    defaults: Mapping[str, Value]  # of the DatastoreVersion
+    values: Mapping[str, Value]  # of the ConfigurationGroup
+    port: int  # that the engine listens on
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A parameter as the running engine tells it."""
+
+    text: str  # in the engine's own spelling
+    dynamic: bool  # the engine lets it be changed while it runs
+    own: bool  # the engine chose this value when it started: nobody has set it since
+
+
+@dataclass(frozen=True, slots=True)
+class LiveOutcome:
+    """What became of values that were set in a running engine."""
+
+    texts: Mapping[str, str]  # those that hold, as the engine tells them
+    static: frozenset[str] = frozenset()  # those that it takes only when it starts
+
+
+class Refused(UserError):
+    """The engine does not take a value; the message is one line with the parameter's name."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("Refused", message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +89,7 @@ class LaunchSpec:
     stop_signal: int = signal.SIGTERM
     stop_timeout_s: float = naming.STOP_TIMEOUT_S  # then SIGKILL
     stop_again_s: float | None = None  # repeat the signal so often, where it may be refused
+    configuration: str = ""  # name of the configuration directory; the agent's, not the engine's
 
 
 class Engine(ABC):
@@ -65,7 +98,13 @@ class Engine(ABC):
     Order of calls: `configuration` and `before_start` come before every start that the agent
     asks for (not before a restart by the launcher alone, nor when the agent comes back to an
     engine that runs: nothing may depend on memory of this object). `probe` comes often.
+
+    Parameters have the names of the engine version's validation-rules.json. A value is in the
+    normal form of coffer_common.rules, or a text as the template or the engine itself writes it.
     """
+
+    #: Whether `set_live` can bring a parameter back to the engine's own default.
+    knows_defaults: ClassVar[bool] = True
 
     #: Names of tasks to `module:function` that a child process imports and calls with a
     #: `coffer_guest.task_child.TaskContext`.
@@ -91,13 +130,13 @@ class Engine(ABC):
         """
 
     @staticmethod
-    def fit(directory: Path, template: str) -> None:
-        """Fit a copy of what `initialise` made to the rendered template of its first start.
+    def fit(directory: Path, values: Mapping[str, Value]) -> None:
+        """Fit a copy of what `initialise` made to the parameters of its first start.
 
         For what the engine would make anew otherwise. Raises OSError, Permanent; on failure the
         copy is thrown away.
         """
-        del directory, template
+        del directory, values
 
     @staticmethod
     def new_identity(random_bytes: Callable[[int], bytes]) -> dict[str, str]:
@@ -109,25 +148,47 @@ class Engine(ABC):
         return {}
 
     @abstractmethod
-    def configuration(self, template: str, identity: Mapping[str, str]) -> dict[str, str]:
-        """All files of the configuration directory `site.etc`: name to text, no secrets.
+    def configuration(
+        self, folder: Path, layers: Layers, identity: Mapping[str, str]
+    ) -> dict[str, str]:
+        """All files of a configuration directory, to be `folder`: name to text, no secrets.
 
-        `template` is the rendered config.template, the lowest layer. Each layer is a file whose
-        number shows the order; parameters that users may not set come last.
+        Each layer is a file whose number shows the order; parameters that users may not set come
+        last. What adds up over files is merged, and stands in one file.
         """
 
     @staticmethod
     @abstractmethod
     def parse(text: str) -> dict[str, str]:
-        """Parameter names to values of a rendered template, for `configuration-default`."""
+        """Parameter names to values of a rendered template."""
+
+    @staticmethod
+    @abstractmethod
+    def canonical(value: Value) -> str:
+        """One text for all spellings of a value: sizes in bytes, one word for yes. Pure."""
+
+    @staticmethod
+    def combine(name: str, lower: Value | None, upper: Value) -> Value:
+        """What counts where a layer has `upper` above `lower` (None: nothing). Pure.
+
+        For parameters of several parts that are set one by one.
+        """
+        del name, lower
+        return upper
+
+    @staticmethod
+    def last_words(log: str) -> str:
+        """One line of the end of the engine's log that says why the last start failed. Pure."""
+        lines = [line.strip() for line in log.splitlines() if line.strip()]
+        return lines[-1] if lines else ""
 
     @abstractmethod
-    def launch(self) -> LaunchSpec:
-        """How the engine is started on `site`."""
+    def launch(self, folder: Path) -> LaunchSpec:
+        """How the engine is started on `site` with the configuration directory `folder`."""
 
     @abstractmethod
     def before_start(self) -> None:
-        """Write what a start needs and `configuration` must not hold (secrets, to `site.run`).
+        """Write what a start needs and `configuration` must not hold: secrets, to `site.run`.
 
         Blocking; runs in a thread. Before a restart the former process may still be running.
         """
@@ -138,6 +199,21 @@ class Engine(ABC):
         """Ask the engine something that only a serving engine answers; its version.
 
         Raises EngineUnavailable within about `timeout_s`, also when the engine hangs.
+        """
+
+    @abstractmethod
+    async def settings(self, names: Collection[str]) -> Mapping[str, Setting]:
+        """These parameters as they are now; without those that the engine does not know.
+
+        Raises EngineUnavailable, Transient, UserError.
+        """
+
+    @abstractmethod
+    async def set_live(self, changes: Mapping[str, Value | None]) -> LiveOutcome:
+        """Set parameters in the running engine; None is the engine's default (knows_defaults).
+
+        Raises Refused where the engine does not take a value, or takes another in its place (a
+        rounding apart); what was set before it stays set. Raises EngineUnavailable, Transient.
         """
 
     @abstractmethod

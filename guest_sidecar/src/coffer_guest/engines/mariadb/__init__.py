@@ -10,14 +10,22 @@ import pwd
 import secrets
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Final
 
 from coffer_common.errors import Permanent
-from coffer_common.wire import DatabaseInfo, DatabaseRequest, UserInfo, UserRequest
-from coffer_guest.engines.base import Engine, LaunchSpec, Site, executable
-from coffer_guest.engines.mariadb import configuration, redo_log, schema
+from coffer_common.wire import DatabaseInfo, DatabaseRequest, UserInfo, UserRequest, Value
+from coffer_guest.engines.base import (
+    Engine,
+    LaunchSpec,
+    Layers,
+    LiveOutcome,
+    Setting,
+    Site,
+    executable,
+)
+from coffer_guest.engines.mariadb import configuration, live, redo_log, schema
 from coffer_guest.engines.mariadb.session import Sessions
 
 _INITIALISE_TIMEOUT_S: Final = 300
@@ -74,10 +82,11 @@ class MariaDB(Engine):
             raise Permanent(f"mariadb-install-db ended with {done.returncode}:\n{done.stdout}")
 
     @staticmethod
-    def fit(directory: Path, template: str) -> None:
+    def fit(directory: Path, values: Mapping[str, Value]) -> None:
         """Give the redo log its size: the server would need a tenth of a second for it."""
-        wanted = configuration.parse(template).get("innodb_log_file_size", "0")
-        redo_log.grow(directory / redo_log.FILE, configuration.size_bytes(wanted))
+        wanted = configuration.canonical(values.get("innodb_log_file_size", 0))
+        if wanted.isdecimal():
+            redo_log.grow(directory / redo_log.FILE, int(wanted))
 
     @staticmethod
     def new_identity(random_bytes: Callable[[int], bytes] = secrets.token_bytes) -> dict[str, str]:
@@ -85,21 +94,29 @@ class MariaDB(Engine):
         number = int.from_bytes(random_bytes(8)) % (2**32 - 1) + 1
         return {"server_id": str(number)}
 
-    def configuration(self, template: str, identity: Mapping[str, str]) -> dict[str, str]:
-        return configuration.files(template, self.site, identity["server_id"], self.account)
+    def configuration(
+        self, folder: Path, layers: Layers, identity: Mapping[str, str]
+    ) -> dict[str, str]:
+        return configuration.files(folder, layers, self.site, identity["server_id"], self.account)
 
     @staticmethod
     def parse(text: str) -> dict[str, str]:
         return configuration.parse(text)
 
-    def launch(self) -> LaunchSpec:
+    @staticmethod
+    def canonical(value: Value) -> str:
+        return configuration.canonical(value)
+
+    @staticmethod
+    def last_words(log: str) -> str:
+        return configuration.last_words(log)
+
+    def launch(self, folder: Path) -> LaunchSpec:
         """MariaDB ends cleanly on SIGTERM."""
         return LaunchSpec(
-            argv=(
-                executable("mariadbd"),
-                f"--defaults-file={self.site.etc / configuration.MAIN}",
-            ),
+            argv=(executable("mariadbd"), f"--defaults-file={folder / configuration.MAIN}"),
             env={"PATH": os.defpath, "TZ": "UTC", "HOME": str(self.site.tmp)},
+            configuration=folder.name,
         )
 
     def before_start(self) -> None:
@@ -107,6 +124,12 @@ class MariaDB(Engine):
 
     async def probe(self, timeout_s: float) -> str:
         return (await self._sessions.probe(timeout_s)).partition("-")[0]
+
+    async def settings(self, names: Collection[str]) -> Mapping[str, Setting]:
+        return await self._sessions.call(lambda query: live.settings(query, names))
+
+    async def set_live(self, changes: Mapping[str, Value | None]) -> LiveOutcome:
+        return await self._sessions.call(lambda query: live.set_live(query, changes))
 
     async def databases(self) -> Sequence[DatabaseInfo]:
         return await self._sessions.call(schema.databases)

@@ -3,44 +3,95 @@
 Pure.
 """
 
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
 from typing import Final
 
-from coffer_guest.engines.base import Site
+from coffer_common.wire import Value
+from coffer_guest.engines.base import Layers, Site
 from coffer_guest.engines.mariadb.sql import identifier
 
 MAIN: Final = "my.cnf"  # includes the layers in order
 TEMPLATE: Final = "10-template.cnf"
+DEFAULTS: Final = "20-defaults.cnf"
+GROUP: Final = "30-group.cnf"
 SYSTEM: Final = "90-system.cnf"
 INIT: Final = "init.sql"
 
 SOCKET: Final = "mariadb.sock"
 
-_UNITS: Final = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+#: Variables whose option has another name.
+OPTIONS: Final = {
+    "time_zone": "default_time_zone",
+    "tx_isolation": "transaction_isolation",
+    "tx_read_only": "transaction_read_only",
+}
+_VARIABLES: Final = {option: name for name, option in OPTIONS.items()}
+_UNITS: Final = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "P": 2**50, "E": 2**60}
+_SIZE: Final = re.compile(r"([0-9]+)([KMGTPE])", re.IGNORECASE)
+_NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+_WORDS: Final = {"on": "ON", "true": "ON", "yes": "ON", "off": "OFF", "false": "OFF", "no": "OFF"}
 _SECTIONS: Final = ("mysqld", "mariadbd", "server", "mariadb")
 
 
-def files(template: str, site: Site, server_id: str, account: str) -> dict[str, str]:
+def files(folder: Path, layers: Layers, site: Site, server_id: str, account: str) -> dict[str, str]:
     """Name to text of all option files, and of the statements run at each start."""
-    layers = {
-        TEMPLATE: template,
-        SYSTEM: _system(site, server_id),
+    texts = {
+        TEMPLATE: layers.template,
+        DEFAULTS: _layer(layers.defaults),
+        GROUP: _layer(layers.values),
+        SYSTEM: _system(folder, layers.port, site, server_id),
     }
     # each by name: whether !includedir sorts is the business of the file system
-    includes = "".join(f"!include {site.etc / name}\n" for name in sorted(layers))
-    return {MAIN: includes, INIT: _init(account), **layers}
+    includes = "".join(f"!include {folder / name}\n" for name in sorted(texts))
+    return {MAIN: includes, INIT: _init(account), **texts}
 
 
-def _system(site: Site, server_id: str) -> str:
-    """What users may not set."""
+def _layer(values: Mapping[str, Value]) -> str:
+    lines = (
+        f"{OPTIONS.get(name, name)} = {option_text(value)}\n"
+        for name, value in sorted(values.items())
+    )
+    return "".join(("[mariadbd]\n", *lines))
+
+
+def option_text(value: Value) -> str:
+    """A value as an option file holds it."""
+    if isinstance(value, bool):
+        return "ON" if value else "OFF"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return format(Decimal(repr(value)), "f")
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def canonical(value: Value) -> str:
+    """One text for all spellings: sizes in bytes, ON and OFF, numbers without idle zeros."""
+    if isinstance(value, bool):
+        return "ON" if value else "OFF"
+    text = str(value).strip() if not isinstance(value, float) else option_text(value)
+    if _SIZE.fullmatch(text):
+        return str(size_bytes(text))
+    if _NUMBER.fullmatch(text):
+        number = Decimal(text)
+        return str(int(number)) if number == number.to_integral() else f"{number.normalize():f}"
+    return _WORDS.get(text.lower(), text)
+
+
+def _system(folder: Path, port: int, site: Site, server_id: str) -> str:
+    """What users may not set, or what Coffer must know."""
     values = {
         "datadir": site.data,
         "tmpdir": site.tmp,
         "socket": site.run / SOCKET,
         "pid_file": site.run / "mariadb.pid",
-        "port": site.port,
+        "port": port,
         "bind_address": site.address,
         "server_id": server_id,
-        "init_file": site.etc / INIT,
+        "init_file": folder / INIT,
         "skip_name_resolve": "ON",
         "unix_socket": "ON",
         "secure_file_priv": site.tmp,
@@ -76,7 +127,8 @@ def parse(text: str) -> dict[str, str]:
             inside = line.strip("[]").split("-")[0] in _SECTIONS
         elif inside:
             name, sign, value = line.partition("=")
-            values[name.strip().replace("-", "_")] = value.strip().strip("'\"") if sign else "ON"
+            name = name.strip().replace("-", "_")
+            values[_VARIABLES.get(name, name)] = value.strip().strip("'\"") if sign else "ON"
     return values
 
 
@@ -84,3 +136,14 @@ def size_bytes(text: str) -> int:
     """A size as option files write it: 96M. Raises ValueError."""
     unit = _UNITS.get(text[-1:].upper())
     return int(text) if unit is None else int(text[:-1]) * unit
+
+
+def last_words(log: str) -> str:
+    """The first error of the last start that had any; else the last line."""
+    starts = re.split(r"^.* as process [0-9]+$", log, flags=re.MULTILINE)
+    for start in reversed(starts):
+        errors = [line for line in start.splitlines() if "[ERROR]" in line]
+        if errors:
+            return errors[0].partition("[ERROR]")[2].strip()
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    return lines[-1] if lines else ""

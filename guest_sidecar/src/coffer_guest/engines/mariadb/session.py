@@ -131,5 +131,10 @@ def translate(error: Exception) -> Exception:
     return UserError("EngineRefused", f"the server refuses ({number}): {text}")
 
 
+def is_later(error: Exception) -> bool:
+    """The same statement may succeed later, or the server is not there."""
+    return not isinstance(translate(error), UserError)
+
+
 def _is_timeout(error: Exception) -> bool:
     return isinstance(error, TimeoutError) or "timed out" in str(error)

@@ -8,20 +8,23 @@ ACL file on the volume holds hashes only. The user `default` is off.
 import asyncio
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from coffer_common.wire import DatabaseInfo, DatabaseRequest, UserInfo, UserRequest
+from coffer_common.wire import DatabaseInfo, DatabaseRequest, UserInfo, UserRequest, Value
 from coffer_guest.engines.base import (
     Engine,
     EngineUnavailable,
     LaunchSpec,
+    Layers,
+    LiveOutcome,
     NotSupported,
+    Setting,
     Site,
     executable,
 )
-from coffer_guest.engines.redis import acl, configuration
+from coffer_guest.engines.redis import acl, configuration, live
 from coffer_guest.engines.redis.session import Session
 from coffer_guest.files import write_durably
 
@@ -34,6 +37,8 @@ _NO_DATABASES: Final = "redis has no databases to create; leave spec.databases o
 
 class Redis(Engine):
     """One Redis server on a `Site`."""
+
+    knows_defaults = False
 
     def __init__(self, site: Site) -> None:
         super().__init__(site)
@@ -51,20 +56,31 @@ class Redis(Engine):
     def initialise(directory: Path) -> None:
         """Nothing: Redis starts from an empty directory."""
 
-    def configuration(self, template: str, identity: Mapping[str, str]) -> dict[str, str]:
+    def configuration(
+        self, folder: Path, layers: Layers, identity: Mapping[str, str]
+    ) -> dict[str, str]:
         del identity
-        return configuration.files(template, self.site)
+        return configuration.files(folder, layers, self.site)
 
     @staticmethod
     def parse(text: str) -> dict[str, str]:
         return configuration.parse(text)
 
-    def launch(self) -> LaunchSpec:
+    @staticmethod
+    def canonical(value: Value) -> str:
+        return configuration.canonical(value)
+
+    @staticmethod
+    def combine(name: str, lower: Value | None, upper: Value) -> Value:
+        return configuration.combine(name, lower, upper)
+
+    def launch(self, folder: Path) -> LaunchSpec:
         """Redis ends cleanly on SIGTERM, or refuses and goes on."""
         return LaunchSpec(
-            argv=(executable("redis-server"), str(self.site.etc / configuration.MAIN)),
+            argv=(executable("redis-server"), str(folder / configuration.MAIN)),
             env={"PATH": os.defpath, "TZ": "UTC", "HOME": str(self.site.tmp)},
             stop_again_s=_STOP_AGAIN_S,
+            configuration=folder.name,
         )
 
     def before_start(self) -> None:
@@ -87,6 +103,12 @@ class Redis(Engine):
             if name == "redis_version":
                 return value
         raise EngineUnavailable("the server does not tell its version")
+
+    async def settings(self, names: Collection[str]) -> Mapping[str, Setting]:
+        return await live.settings(self._session, names)
+
+    async def set_live(self, changes: Mapping[str, Value | None]) -> LiveOutcome:
+        return await live.set_live(self._session, changes)
 
     async def databases(self) -> Sequence[DatabaseInfo]:
         return ()

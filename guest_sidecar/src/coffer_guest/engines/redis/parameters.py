@@ -127,17 +127,19 @@ class _Examiner:
 
     def _taken_live(self, rule: Parameter, before: str) -> None:
         for value in (*_trials(rule), rule.default):
-            if value is None:
-                continue
-            try:
-                self._client.ask("CONFIG", "SET", rule.name, spelled(value))
-            except hiredis.ReplyError as error:
-                self._result.add(rule.name, shortened(f"the engine refuses {value!r}: {error}"))
-                continue
-            found = self._client.values()[rule.name]
-            if rule.normal(found) != value:
-                self._result.add(rule.name, f"set to {value!r} it is {found!r}")
-        self._client.ask("CONFIG", "SET", rule.name, before)
+            if value is not None and self._sets(rule, spelled(value)):
+                found = self._client.values()[rule.name]
+                if rule.normal(found) != value:
+                    self._result.add(rule.name, f"set to {value!r} it is {found!r}")
+        self._sets(rule, before)
+
+    def _sets(self, rule: Parameter, value: str) -> bool:
+        try:
+            self._client.ask("CONFIG", "SET", rule.name, value)
+        except hiredis.ReplyError as error:
+            self._result.add(rule.name, shortened(f"the engine refuses {value!r}: {error}"))
+            return False
+        return True
 
 
 def spelled(value: Value) -> str:

@@ -5,6 +5,7 @@ One connection per call: over a unix socket that costs less than knowing whether
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -37,9 +38,24 @@ class Session:
 
         Raises EngineUnavailable (no answer in time, or not yet), Transient, UserError.
         """
+        answer = (await self._run(commands, timeout_s, refusals=False))[-1]
+        if isinstance(answer, UserError):
+            raise answer
+        return answer
+
+    async def ask_each(self, commands: Sequence[tuple[str, ...]]) -> list["Reply | UserError"]:
+        """The answer to each command; one that is refused does not keep the others from theirs.
+
+        Raises EngineUnavailable, Transient.
+        """
+        return await self._run(commands, CALL_TIMEOUT_S, refusals=True)
+
+    async def _run(
+        self, commands: Sequence[tuple[str, ...]], timeout_s: float, *, refusals: bool
+    ) -> list["Reply | UserError"]:
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._ask(commands)
+                return await self._ask(commands, refusals=refusals)
         except TimeoutError as error:
             raise EngineUnavailable("a command is not answered in time") from error
         except (FileNotFoundError, ConnectionRefusedError) as error:
@@ -49,17 +65,25 @@ class Session:
         except hiredis.HiredisError as error:
             raise translate(str(error)) from error
 
-    async def _ask(self, commands: tuple[tuple[str, ...], ...]) -> Reply:
+    async def _ask(
+        self, commands: Sequence[tuple[str, ...]], *, refusals: bool
+    ) -> list["Reply | UserError"]:
         password = self._secret.read_text()
         reader, writer = await asyncio.open_unix_connection(self._socket)
         parser = hiredis.Reader(encoding="utf-8", errors="replace")
+        answers: list[Reply | UserError] = []
         try:
-            answer: Reply = None
             for command in (("AUTH", self._user, password), *commands):
                 writer.write(hiredis.pack_command(command))  # type: ignore[arg-type] # its stub names a tuple of one
                 await writer.drain()
-                answer = await _answer(reader, parser)
-            return answer
+                try:
+                    answers.append(await _answer(reader, parser))
+                except hiredis.ReplyError as error:
+                    policy = translate(str(error))
+                    if not (refusals and answers and isinstance(policy, UserError)):
+                        raise
+                    answers.append(policy)
+            return answers[1:]
         finally:
             writer.close()
             with contextlib.suppress(OSError):

@@ -1,0 +1,41 @@
+"""The file that show_configuration prints: an instance's configuration by layer."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from coffer_common.wire import Value
+from coffer_guest.configuration import decision
+from coffer_guest.configuration.record import Process, Start
+from coffer_guest.engines.base import Engine
+from coffer_guest.files import write_file
+
+
+def text(engine: type[Engine], goal: Start, started: Start, process: Process | None) -> str:
+    """The JSON for a target and the process that runs, which was started with `started`. Pure."""
+    parts = decision.layers(goal)
+    running = None
+    if process is not None:
+        running = _spelt(engine, decision.holds(process, decision.wanted(engine, started)))
+    said = {
+        "layers": {
+            "template": engine.parse(parts.template),
+            "defaults": goal.request.defaults if goal.request else {},
+            "group": goal.request.values if goal.request else {},
+        },
+        "effective": _spelt(engine, decision.wanted(engine, goal).values),
+        "running": running,
+        "pending_restart": process.pending if process else (),
+    }
+    return json.dumps(said, sort_keys=True)
+
+
+def write(path: Path, content: str) -> None:
+    """Replace the file. Raises OSError."""
+    scratch = path.with_suffix(".new")
+    write_file(scratch, content.encode(), 0o640)
+    scratch.replace(path)
+
+
+def _spelt(engine: type[Engine], values: Mapping[str, Value]) -> dict[str, str]:
+    return {name: engine.canonical(value) for name, value in values.items()}
