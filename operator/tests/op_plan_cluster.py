@@ -14,6 +14,8 @@ from typing import Any
 from coffer_common import naming
 from coffer_common.resources.operation import Operation
 from coffer_common.wire import (
+    ConfigurationRequest,
+    ConfigurationStatus,
     DataState,
     DataStatus,
     EngineAction,
@@ -24,13 +26,16 @@ from coffer_common.wire import (
 from coffer_operator.build.digest import digest
 from coffer_operator.plan.instance import plan_instance
 from coffer_operator.plan.model import (
+    Call,
     EmptySlice,
     EngineCall,
     EnsureDatabase,
     EnsureUser,
     FillSlice,
     Plan,
+    PutConfiguration,
 )
+from coffer_operator.plan.values import wanted_port
 from coffer_operator.plan.world import (
     AgentFact,
     CertificateFact,
@@ -42,7 +47,7 @@ from coffer_operator.plan.world import (
     VolumeFact,
     World,
 )
-from op_plan_worlds import GIB, instance, with_status, world
+from op_plan_worlds import GIB, datastore_version, instance, with_status, world
 
 Planner = Callable[[World], Plan]
 
@@ -97,6 +102,7 @@ def writes(before: World, plan: Plan) -> list[str]:
     found += [f"call {c}" for c in plan.calls]
     found += [f"operation {o.name}" for o in plan.operations]
     found += [f"remove {name}" for name in plan.expired_operations]
+    found += ["start operation"] if plan.start_operation else []
     found += [f"event {e.reason}" for e in plan.events]
     present = before.instance.status.model_dump(by_alias=True, mode="json", exclude_none=True)
     present = {key: value for key, value in present.items() if value != []}
@@ -188,7 +194,7 @@ def _apply(before: World, obj: dict[str, Any]) -> World:
         resource_version=str(int(old.resource_version) + 1 if old else 10),
         digest=digest(obj),
         ours=True,
-        annotations=metadata.get("annotations", {}),
+        annotations=metadata.get("annotations", {}) | _mounted(obj),
         owner_uid=owners[0]["uid"] if owners else None,
     )
     after = replace(before, children={**before.children, key: child})
@@ -205,6 +211,16 @@ def _apply(before: World, obj: dict[str, Any]) -> World:
     if kind == "PersistentVolumeClaim" and before.volume is None:
         after = replace(after, volume=_volume(obj))
     return after
+
+
+_MOUNTED = "configuration"  # stands for the contents of the ConfigMap, which a Child has not
+
+
+def _mounted(obj: dict[str, Any]) -> dict[str, str]:
+    if obj["kind"] != "ConfigMap":
+        return {}
+    request = json.loads(obj["data"]["instance.json"]).get("configuration")
+    return {_MOUNTED: json.dumps(request)} if request else {}
 
 
 def _volume(obj: dict[str, Any]) -> VolumeFact:
@@ -253,12 +269,40 @@ def _slice(before: World, patch: EmptySlice | FillSlice) -> World:
     return replace(before, read_write=SliceFact((patch.address,), patch.pod_uid, 1, version))
 
 
-def _call(before: World, call: EngineCall | EnsureDatabase | EnsureUser) -> World:
+def take(before: World, request: ConfigurationRequest) -> World:
+    """The agent and its engine work off a request at once; the static values are left pending."""
+    assert before.agent is not None
+    port = before.agent.status.configuration.port if before.agent.status.configuration else None
+    changed = set(request.restart_required) if port is not None else set()
+    return with_agent(
+        before,
+        configuration=ConfigurationStatus(
+            accepted=request.hash,
+            live=request.hash,
+            pending_restart=tuple(sorted(changed)),
+            port=port or wanted_port(request, datastore_version()),
+        ),
+    )
+
+
+def restarted(before: World, port: int | None = None) -> World:
+    """The engine runs with what was pending."""
+    assert before.agent is not None
+    said = before.agent.status.configuration
+    if said is None:
+        return before
+    changes = {"pending_restart": ()} | ({"port": port} if port else {})
+    return with_agent(before, configuration=said.model_copy(update=changes))
+
+
+def _call(before: World, call: Call) -> World:
     assert before.agent is not None
     status = before.agent.status
     match call:
+        case PutConfiguration(request):
+            return take(before, request)
         case EngineCall(EngineAction.RESTART, token):
-            return with_engine(before, EngineState.STARTING, restarted_for=token)
+            return with_engine(restarted(before), EngineState.STARTING, restarted_for=token)
         case EngineCall():
             crashed = status.engine.state is EngineState.CRASH_LOOP
             state = EngineState.STARTING if crashed else status.engine.state
@@ -270,6 +314,7 @@ def _call(before: World, call: EngineCall | EnsureDatabase | EnsureUser) -> Worl
             listed = known if f"{name}@{host}" in known else (*known, f"{name}@{host}")
             after = with_agent(before, users=listed)
             return replace(after, ensured_users=after.ensured_users | {call.key})
+    raise AssertionError(call)
 
 
 def _new_pod(before: World) -> World:
@@ -323,11 +368,26 @@ def _first_answer(before: World, pod: PodFact) -> World:
         engine=EngineStatus(state=EngineState.STARTING, version="10.11.6", pid=7),
         databases=before.agent.status.databases if before.agent else None,
         users=before.agent.status.users if before.agent else None,
+        configuration=_first_configuration(before),
     )
     after = replace(before, agent=AgentFact(status=status, pod_uid=pod.uid, age_s=0.1))
     # The agent writes its address at its start.
     slice_fact = SliceFact((pod.ip or "",), pod.uid, 1, "2")
     return replace(after, read_write=slice_fact if before.read_write else None)
+
+
+def _first_configuration(before: World) -> ConfigurationStatus:
+    """What the volume has, else what is mounted, else nothing: then the template counts."""
+    kept = before.agent.status.configuration if before.agent else None
+    if kept is not None:
+        return kept.model_copy(update={"pending_restart": ()})
+    child = before.children.get(("ConfigMap", "shop-agent"))
+    mounted = child.annotations.get(_MOUNTED) if child is not None else None
+    if mounted is None:
+        return ConfigurationStatus(port=3306)
+    request = ConfigurationRequest.model_validate_json(mounted)
+    port = wanted_port(request, datastore_version())
+    return ConfigurationStatus(accepted=request.hash, live=request.hash, port=port)
 
 
 def guest_config(plan: Plan) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from coffer_common.resources.catalogue import DatastoreVersion, Flavor
 from coffer_common.resources.instance import DatabaseInstance
 from coffer_common.resources.operation import Operation
+from coffer_common.rules import Parameter, Rules
 from coffer_operator.plan.world import (
     Catalogue,
     StorageClassFact,
@@ -54,6 +55,27 @@ def datastore_version(name: str = "mariadb-10.11", **spec: Any) -> DatastoreVers
     return DatastoreVersion.model_validate({"metadata": {"name": name}, "spec": content | spec})
 
 
+def parameter(name: str, **fields: Any) -> Parameter:
+    plain = {"name": name, "type": "integer", "description": "x", "restart_required": False}
+    return Parameter.model_validate(plain | fields)
+
+
+RULES = Rules(
+    {
+        p.name: p
+        for p in (
+            parameter("max_connections", min=1, max=1000),
+            parameter("wait_timeout", min=1, max=10**6),
+            parameter("slow_query_log", type="boolean"),
+            parameter("sort_buffer_size", type="size", min=1024, max=GIB),
+            parameter("innodb_log_buffer_size", type="size", max=GIB, restart_required=True),
+            parameter("port", min=1024, max=65535, restart_required=True),
+            parameter("datadir", type="string", restart_required=True, read_only=True),
+        )
+    }
+)
+
+
 def flavor(name: str, vcpus: str, ram: str) -> Flavor:
     return Flavor.model_validate({"metadata": {"name": name}, "spec": {"vcpus": vcpus, "ram": ram}})
 
@@ -73,6 +95,7 @@ def catalogue(*versions: DatastoreVersion) -> Catalogue:
             "fast": StorageClassFact("fast", default=True),
             "slow": StorageClassFact("slow", default=False),
         },
+        rules={v.metadata.name: RULES for v in entries},
     )
 
 

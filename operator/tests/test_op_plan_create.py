@@ -77,6 +77,7 @@ def test_the_way_to_ready_and_silence_afterwards() -> None:
         "Ready": ("True", "Ready"),
         "Available": ("True", "EngineAnswers"),
         "VolumeHealthy": ("True", "AsWanted"),
+        "ConfigurationApplied": ("True", "Applied"),
     }
     assert writes(subject, plan) == []
 

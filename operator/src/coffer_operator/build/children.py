@@ -17,11 +17,11 @@ def children(plan: Blueprint) -> tuple[Object, ...]:
     """The names first that others could have taken; the StatefulSet last, since it starts work."""
     identity = plan.identity
     return (
-        instance_service(identity, plan.port),
-        read_write_service(identity, plan.port),
-        read_only_service(identity, plan.port),
+        instance_service(identity, plan.service_port),
+        read_write_service(identity, plan.service_port),
+        read_only_service(identity, plan.service_port),
         read_write_slice(identity),
-        network_policy(identity, plan.port, plan.operator_namespace),
+        network_policy(identity, plan.service_port, plan.operator_namespace),
         service_account(identity),
         role(identity),
         role_binding(identity),

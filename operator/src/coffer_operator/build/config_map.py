@@ -25,6 +25,7 @@ def guest_config(plan: Blueprint) -> GuestConfig:
         flavor=plan.flavor,
         volume_size_bytes=plan.volume_bytes,
         data_id=plan.data_id,
+        configuration=plan.configuration,
         read_write_slice=naming.read_write_slice(identity.group),
     )
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from coffer_common import naming
 from coffer_common.resources.base import Metadata
 from coffer_common.resources.instance import Role
-from coffer_common.wire import FlavorSize
+from coffer_common.wire import ConfigurationRequest, FlavorSize
 
 Object = dict[str, Any]
 
@@ -85,7 +85,8 @@ class Blueprint:
     version_name: str  # of the DatastoreVersion object
     manager: str
     image: str
-    port: int
+    port: int  # of the version: what the pod template and the agent are told
+    service_port: int  # of the running engine: where Services lead
     role: Role
     flavor_name: str
     flavor: FlavorSize
@@ -98,6 +99,7 @@ class Blueprint:
     delete_volume: bool  # with the instance
     data_id: str | None  # of the data on the volume; None: not laid out as far as is known
     operator_namespace: str
+    configuration: ConfigurationRequest | None = None  # what a new instance starts with
 
 
 def identify(metadata: Metadata, *, group: str, datastore: str) -> Identity:

@@ -98,7 +98,7 @@ def _ensure_user(blueprint: Blueprint, user: UserEntry, secret: str) -> EnsureUs
         "type": identity.datastore,
         "provider": PROVIDER,
         "host": service_host(naming.read_write_service(identity.group), identity.namespace),
-        "port": str(blueprint.port),
+        "port": str(blueprint.service_port),
     }
     if user.databases:
         binding["database"] = user.databases[0]
@@ -112,10 +112,15 @@ def _ensure_user(blueprint: Blueprint, user: UserEntry, secret: str) -> EnsureUs
         labels=identity.labels,
         owner_reference=identity.owner_reference,
         password_secret=(reference.name, reference.key) if reference else None,
-        revision=naming.short_hash(
-            user.model_dump_json(include={"databases", "password_secret_ref"})
-        ),
+        revision=_revision(blueprint, user),
     )
+
+
+def _revision(blueprint: Blueprint, user: UserEntry) -> str:
+    """Another one for another port, which the Secret tells; the version's own leaves no mark."""
+    moved = blueprint.service_port != blueprint.port
+    text = user.model_dump_json(include={"databases", "password_secret_ref"})
+    return naming.short_hash(f"{text} {blueprint.service_port}" if moved else text)
 
 
 def _secret_names(world: World) -> dict[tuple[str, str], str]:

@@ -80,6 +80,16 @@ class Configured:
         return Finding(Severity.STALLED, self.error.reason, self.error.message)
 
     @property
+    def is_at_work(self) -> bool:
+        """Whether the agent has the values, or gets them now, and is not done with them."""
+        return self.put is not None or self.stage is Stage.RUNNING
+
+    @property
+    def is_on_its_way(self) -> bool:
+        """Whether other values than those the agent has worked off are still to come."""
+        return self.stage in (Stage.RUNNING, Stage.WAITING)
+
+    @property
     def change(self) -> str:
         """What a restart would bring into force."""
         return self.request.hash if self.request is not None and self.pending else ""

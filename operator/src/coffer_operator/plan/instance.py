@@ -6,6 +6,7 @@ plan: owner references take what goes with it, and what has none stays.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from coffer_common.errors import UserError
@@ -17,9 +18,11 @@ from coffer_operator.plan import reasons
 from coffer_operator.plan.accounts import Accounts, plan_accounts
 from coffer_operator.plan.addresses import address_is_served, plan_addresses
 from coffer_operator.plan.agent import AgentView, view_agent
+from coffer_operator.plan.auto_restart import AutoRestart, plan_auto_restart
 from coffer_operator.plan.certificate import plan_certificate
 from coffer_operator.plan.clock import after
 from coffer_operator.plan.conditions import Conditions, by_type
+from coffer_operator.plan.configured import Configured, judge_configuration
 from coffer_operator.plan.events import instance_events, operation_events
 from coffer_operator.plan.finding import Finding, Severity, Truth
 from coffer_operator.plan.known import Known, settle
@@ -31,6 +34,7 @@ from coffer_operator.plan.model import (
     EngineCall,
     IssueCertificate,
     Plan,
+    PutConfiguration,
 )
 from coffer_operator.plan.objects import (
     annotate_volume,
@@ -76,6 +80,7 @@ class _View:
     former: Finding | None  # objects of a deleted namesake are still there
     pod: PodVerdict
     serving: Serving
+    configured: Configured
 
     @property
     def blueprint(self) -> Blueprint | None:
@@ -100,24 +105,32 @@ def plan_instance(world: World) -> Plan:
         volume=view.volume,
         serving=view.serving,
         obstacle=obstacle,
-        restart_required=_restart_required(view.pod),
+        outdated=_is_outdated(view.pod),
+        configured=view.configured,
         bindings=accounts.bindings if accounts else world.instance.status.binding_secrets,
         operation=operations.current,
         restarting=operations.restarting,
     )
     status = wanted_status(world, found, view.agent)
     certificate, renewal_in_s = _certificate(world, view)
-    calls = (*operations.calls, *(accounts.calls if accounts and view.may_apply else ()))
+    put = view.configured.put
+    calls: tuple[Call, ...] = (
+        *((put,) if put is not None else ()),
+        *operations.calls,
+        *(accounts.calls if accounts and view.may_apply else ()),
+    )
+    auto = _auto_restart(world, view)
     return Plan(
         deletes=_deletes(world, view, operations),
         certificate=certificate,
         apply=_apply(world, view),
         annotate=_annotate(world, view),
-        slices=plan_addresses(world, view.agent, view.known.group, _port(view)),
+        slices=plan_addresses(world, view.agent, view.known.group, view.configured.port),
         calls=calls,
         status=status,
         operations=operations.patches,
         expired_operations=operations.expired,
+        start_operation=auto.start,
         events=(
             *instance_events(world.instance.status, InstanceStatus.model_validate(status)),
             *operation_events(
@@ -125,7 +138,12 @@ def plan_instance(world: World) -> Plan:
                 {o.metadata.name: o.status.phase for o in world.operations},
             ),
         ),
-        requeue_after_s=_requeue(world, operations, obstacle, renewal_in_s, calls),
+        requeue_after_s=_requeue(
+            world,
+            obstacle,
+            calls,
+            [*operations.wake_at, *_wake_at(world, view, auto, renewal_in_s)],
+        ),
     )
 
 
@@ -134,6 +152,17 @@ def _look(world: World) -> _View:
     known, agent = settle(world), view_agent(world)
     volume = judge_volume(world, known, agent)
     target = aim(world, known, volume.data_id)
+    built, conditions = was_built(world), by_type(world.instance.status.conditions)
+    configured = judge_configuration(
+        world,
+        known,
+        target.version,
+        agent,
+        vouched=volume.record,
+        built=built,
+        former=conditions,
+    )
+    target = target.configured(configured.port, configured.mounted)
     identity = identify(
         world.instance.metadata, group=known.group, datastore=world.instance.spec.datastore.type
     )
@@ -142,16 +171,17 @@ def _look(world: World) -> _View:
         template_hash(pod_template(target.blueprint)) if target.blueprint is not None else None
     )
     pod = judge_pod(world, wanted_hash)
-    conditions = by_type(world.instance.status.conditions)
+    held_back = configured.error if not built else None
     return _View(
         known=known,
         agent=agent,
         volume=volume,
         target=target,
-        errors=(*target.errors, *((taken,) if taken is not None else ())),
+        errors=(*target.errors, *(e for e in (taken, held_back) if e is not None)),
         former=former_objects(world, identity),
         pod=pod,
         serving=judge_serving(world, agent, pod, conditions),
+        configured=configured,
     )
 
 
@@ -183,7 +213,7 @@ def _obstacle(world: World, view: _View, accounts: Accounts | None) -> Finding |
         return Finding(severity, world.failure.reason, text)
     if view.serving.finding.severity is not Severity.GOOD:
         return view.serving.finding
-    return _last_steps(world, view, accounts)
+    return view.configured.finding or _last_steps(world, view, accounts)
 
 
 def _last_steps(world: World, view: _View, accounts: Accounts | None) -> Finding | None:
@@ -198,6 +228,12 @@ def _last_steps(world: World, view: _View, accounts: Accounts | None) -> Finding
     if accounts.missing or (accounts.missing is None and not built):
         what = accounts.missing or "databases and users"
         return Finding(Severity.PROGRESS, reasons.ACCOUNTS_PENDING, f"to be set: {what}")
+    if not built and view.configured.is_at_work:
+        return Finding(
+            Severity.PROGRESS,
+            reasons.CONFIGURATION_PENDING,
+            "the engine answers; its values are being applied",
+        )
     served = address_is_served(world)
     if served is False or (served is None and not built):
         return Finding(
@@ -245,30 +281,38 @@ def _is_refused_at_birth(world: World, view: _View) -> bool:
     return taken and view.known.data_id is None and (data is None or data.data_id is None)
 
 
-def _restart_required(pod: PodVerdict) -> bool | None:
+def _auto_restart(world: World, view: _View) -> AutoRestart:
+    """In a maintenance window, once whatever is to be restarted for has arrived."""
+    outdated, configured = _is_outdated(view.pod) is True, view.configured
+    if not (outdated or configured.pending) or not view.agent.engine_answers:
+        return AutoRestart()
+    if configured.is_on_its_way or (configured.pending and configured.stopped):
+        return AutoRestart()
+    if view.blueprint is None or not view.may_apply or not volume_allows_restart(world):
+        return AutoRestart()
+    template = template_hash(pod_template(view.blueprint)) if outdated else ""
+    return plan_auto_restart(
+        world,
+        view.blueprint.identity,
+        f"{configured.change} {template}",
+        configured.cohort,
+        configured.max_concurrent,
+    )
+
+
+def _is_outdated(pod: PodVerdict) -> bool | None:
     """True for a pod that runs and is outdated; None where that cannot be told."""
     if pod.outdated is None or pod.runs is None:
         return None
     return pod.outdated and pod.runs
 
 
-def _port(view: _View) -> int | None:
-    return view.target.version.spec.port if view.target.version is not None else None
-
-
 def _requeue(
-    world: World,
-    operations: Operations,
-    obstacle: Finding | None,
-    renewal_in_s: float | None,
-    calls: tuple[Call, ...],
+    world: World, obstacle: Finding | None, calls: tuple[Call, ...], moments: list[datetime]
 ) -> float | None:
     """Deadlines, at once after calls that nothing else may announce, a look at names taken."""
     if any(_goes_unseen(call) for call in calls):
         return _AT_ONCE_S
-    moments = list(operations.wake_at)
-    if renewal_in_s is not None:
-        moments.append(after(world.now, renewal_in_s))
     if obstacle is not None and obstacle.severity in (Severity.PROGRESS, Severity.UNKNOWN):
         deadline = progress_deadline(world)
         if deadline > world.now:
@@ -280,8 +324,19 @@ def _requeue(
     return wake_after_s(moments, world.now)
 
 
+def _wake_at(
+    world: World, view: _View, auto: AutoRestart, renewal_in_s: float | None
+) -> list[datetime]:
+    """When the certificate, the turn in a rollout and the maintenance window come."""
+    waits_s = [s for s in (renewal_in_s, view.configured.turn_in_s) if s is not None]
+    moments = [after(world.now, wait_s) for wait_s in waits_s]
+    return [*moments, auto.wake_at] if auto.wake_at is not None else moments
+
+
 def _goes_unseen(call: Call) -> bool:
     """Whether the agent's status need not change by the call."""
+    if isinstance(call, PutConfiguration):
+        return False
     return not isinstance(call, EngineCall) or call.action is EngineAction.RESET
 
 

@@ -14,6 +14,7 @@ from coffer_operator.build.identity import Blueprint, Identity, needed_names
 from coffer_operator.plan import reasons
 from coffer_operator.plan.finding import Finding, Severity
 from coffer_operator.plan.model import Annotate, Apply
+from coffer_operator.plan.wording import name_taken
 from coffer_operator.plan.world import Child, World
 
 
@@ -22,11 +23,7 @@ def taken_name(world: World, identity: Identity) -> UserError | None:
     for kind, name in _all_names(identity):
         child = world.children.get((kind, name))
         if child is not None and not child.ours:
-            return UserError(
-                reasons.NAME_TAKEN,
-                f"the {kind} {name} exists and is not this instance's; remove it, or create the "
-                "instance under another name",
-            )
+            return name_taken(kind, name)
     return None
 
 

@@ -28,6 +28,7 @@ from coffer_operator.plan.accounts import service_host
 from coffer_operator.plan.agent import AgentView
 from coffer_operator.plan.clock import after
 from coffer_operator.plan.conditions import Conditions, by_type, since
+from coffer_operator.plan.configured import Configured
 from coffer_operator.plan.finding import Finding, Severity, Truth
 from coffer_operator.plan.known import Known
 from coffer_operator.plan.serving import Serving
@@ -43,7 +44,7 @@ class Findings:
     """All that the status says.
 
     `obstacle`: what keeps the instance from being Ready, the gravest; None: nothing does.
-    `restart_required`: why; None: it is not; "cannot tell" keeps the former condition.
+    `outdated`: the pod runs and is not the wanted one; None: cannot tell, the former word counts.
     """
 
     known: Known
@@ -51,7 +52,8 @@ class Findings:
     volume: VolumeVerdict
     serving: Serving
     obstacle: Finding | None
-    restart_required: bool | None
+    outdated: bool | None
+    configured: Configured
     bindings: tuple[BindingSecret, ...]
     operation: OperationInProgress | None
     restarting: bool
@@ -88,7 +90,7 @@ def wanted_status(world: World, found: Findings, view: AgentView) -> dict[str, A
         group=found.known.group if blueprint else former.group,
         endpoints=Endpoints(
             host=service_host(naming.read_write_service(found.known.group), namespace),
-            port=blueprint.port,
+            port=blueprint.service_port,
             read_only_host=service_host(naming.read_only_service(found.known.group), namespace),
         )
         if blueprint
@@ -102,6 +104,7 @@ def wanted_status(world: World, found: Findings, view: AgentView) -> dict[str, A
         volume=_volume(world, blueprint),
         data_id=found.volume.data_id if found.volume.record else former.data_id,
         engine=_engine(world, view),
+        configuration=found.configured.report,
         operation=found.operation,
     )
     return as_api(status)
@@ -131,14 +134,45 @@ def _phase(world: World, found: Findings) -> Phase:
             return Phase.ERROR if refused or late else Phase.BUILDING
     if found.restarting:
         return Phase.RESTARTING
-    return Phase.RESTART_REQUIRED if _restart_required(world, found) else Phase.ACTIVE
+    outdated, pending = _is_outdated(world, found), found.configured.pending
+    return Phase.RESTART_REQUIRED if outdated or pending else Phase.ACTIVE
 
 
-def _restart_required(world: World, found: Findings) -> bool:
-    if found.restart_required is None:
+def _is_outdated(world: World, found: Findings) -> bool:
+    if found.outdated is None:
         former = by_type(world.instance.status.conditions).get("RestartRequired")
-        return former is not None and former.status == Truth.TRUE
-    return found.restart_required
+        return (
+            former is not None and former.status == Truth.TRUE and former.reason == reasons.OUTDATED
+        )
+    return found.outdated
+
+
+def _restart_required(conditions: Conditions, world: World, found: Findings) -> None:
+    """The condition, while there is something that only a restart brings."""
+    outdated, pending = _is_outdated(world, found), found.configured.pending
+    why = []
+    if outdated:
+        why.append("flavor, image or scheduling changed since the pod was made")
+    if pending:
+        why.append(f"parameters that take effect at a restart: {', '.join(pending)}")
+    if not why:
+        return
+    maintenance = world.instance.spec.maintenance
+    how = "run a Restart operation"
+    if maintenance is not None and maintenance.auto_restart:
+        how = "it is done in the maintenance window, or run a Restart operation"
+    reason = reasons.OUTDATED if outdated else reasons.PENDING_RESTART
+    conditions.add("RestartRequired", Truth.TRUE, reason, f"{'; '.join(why)}; {how}")
+
+
+def _configuration_applied(
+    conditions: Conditions, found: Findings, former: Mapping[str, Condition]
+) -> None:
+    applied, last = found.configured.applied, former.get("ConfigurationApplied")
+    if applied is not None:
+        conditions.add("ConfigurationApplied", applied.truth, applied.reason, applied.message)
+    elif last is not None:
+        conditions.add("ConfigurationApplied", last.status, last.reason, last.message)
 
 
 def _conditions(world: World, found: Findings, view: AgentView) -> tuple[Condition, ...]:
@@ -152,13 +186,8 @@ def _conditions(world: World, found: Findings, view: AgentView) -> tuple[Conditi
         found.serving.finding.message,
     )
     _volume_healthy(conditions, world, found, view, former)
-    if _restart_required(world, found):
-        conditions.add(
-            "RestartRequired",
-            Truth.TRUE,
-            reasons.OUTDATED,
-            "flavor, image or scheduling changed since the pod was made; run a Restart operation",
-        )
+    _configuration_applied(conditions, found, former)
+    _restart_required(conditions, world, found)
     return conditions.result()
 
 

@@ -4,13 +4,13 @@ Pure. Owns which version, group and role an instance has; never changes what is 
 """
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from coffer_common.errors import UserError
 from coffer_common.quantity import parse_bytes
 from coffer_common.resources.catalogue import DatastoreVersion
 from coffer_common.resources.instance import DeletionPolicy
-from coffer_common.wire import FlavorSize
+from coffer_common.wire import ConfigurationRequest, FlavorSize
 from coffer_operator.build.identity import Blueprint, identify
 from coffer_operator.plan import reasons
 from coffer_operator.plan.known import Known
@@ -28,6 +28,13 @@ class Target:
     version: DatastoreVersion | None
     blueprint: Blueprint | None
     errors: tuple[UserError, ...]
+
+    def configured(self, port: int | None, request: ConfigurationRequest | None) -> "Target":
+        """The same with the port of the running engine and what a new one starts with."""
+        if self.blueprint is None or port is None:
+            return self
+        blueprint = replace(self.blueprint, service_port=port, configuration=request)
+        return replace(self, blueprint=blueprint)
 
 
 def aim(world: World, known: Known, data_id: str | None) -> Target:
@@ -85,6 +92,7 @@ def _blueprint(
         manager=version.spec.manager,
         image=version.spec.image,
         port=version.spec.port,
+        service_port=version.spec.port,
         role=known.role,
         flavor_name=spec.flavor,
         flavor=FlavorSize(ram_bytes=ram_bytes, vcpus=cpu_millis / 1000),

@@ -5,6 +5,7 @@ without the webhook. Every error is one line: what is wrong, what is allowed, wh
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +15,15 @@ from coffer_common import naming
 from coffer_common.errors import UserError
 from coffer_common.quantity import parse_bytes, parse_cores
 from coffer_common.resources.catalogue import DatastoreVersion, Flavor
+from coffer_common.resources.configuration import ConfigurationGroup
 from coffer_common.resources.instance import DatabaseInstance, InstanceSpec
+from coffer_common.rules import Rules
 from coffer_operator.plan import reasons
+from coffer_operator.plan.maintenance import check_window
 from coffer_operator.plan.validate_names import check_names
+from coffer_operator.plan.validate_placement import check_scheduling
+from coffer_operator.plan.values import mismatch
+from coffer_operator.plan.wording import choice, malformed
 from coffer_operator.plan.world import Catalogue
 
 
@@ -35,13 +42,20 @@ class Prior:
 
 
 def validate_instance(
-    obj: Mapping[str, Any], catalogue: Catalogue, old: Mapping[str, Any] | None
+    obj: Mapping[str, Any],
+    catalogue: Catalogue,
+    old: Mapping[str, Any] | None,
+    group: ConfigurationGroup | None = None,
 ) -> list[UserError]:
-    """The errors of an instance as the API has it; `old` is what it replaces, None on creation."""
+    """The errors of an instance as the API has it; `old` is what it replaces, None on creation.
+
+    `group` is the ConfigurationGroup that it names, None where there is none: that is no error
+    here, for the two may be applied in any order.
+    """
     try:
         instance = DatabaseInstance.model_validate(obj)
     except ValidationError as error:
-        return [_malformed(error)]
+        return [malformed(error)]
     prior = Prior()
     if old is not None:
         try:
@@ -58,7 +72,7 @@ def validate_instance(
                 spec=before.spec,
                 has_volume=before.status.data_id is not None,
             )
-    return check_instance(instance, catalogue, prior)
+    return [*check_instance(instance, catalogue, prior), *_group(instance, catalogue, prior, group)]
 
 
 def check_instance(
@@ -78,6 +92,9 @@ def check_instance(
     errors += _volume(spec, version, catalogue, prior)
     if version is not None:
         errors += check_names(spec, version.spec)
+    errors += check_scheduling(spec.scheduling)
+    if spec.maintenance is not None and (bad := check_window(spec.maintenance.window)):
+        errors.append(bad)
     return errors
 
 
@@ -97,43 +114,50 @@ def find_version(
         names = {v.spec.datastore for v in catalogue.datastore_versions.values() if v.spec.active}
         raise UserError(
             reasons.UNKNOWN_DATASTORE,
-            f"spec.datastore.type: there is no datastore {datastore!r}; {_choice(names)}",
+            f"spec.datastore.type: there is no datastore {datastore!r}; {choice(names)}",
         )
-    choice = _choice({v.spec.version for v in active})
+    options = choice({v.spec.version for v in active})
     if wanted is None:
         defaults = [v for v in active if v.spec.default]
         if not defaults:
             raise UserError(
                 reasons.NO_DEFAULT_VERSION,
-                f"spec.datastore.version: {datastore} has no default version; {choice}",
+                f"spec.datastore.version: {datastore} has no default version; {options}",
             )
-        return _only(defaults, f"{datastore} has several default versions", choice)
+        return _only(defaults, f"{datastore} has several default versions", options)
     matching = [v for v in offered if v.spec.version == wanted]
     if not matching:
         raise UserError(
             reasons.UNKNOWN_VERSION,
-            f"spec.datastore.version: {datastore} has no version {wanted!r}; {choice}",
+            f"spec.datastore.version: {datastore} has no version {wanted!r}; {options}",
         )
     if not any(v.spec.active for v in matching):
         raise UserError(
             reasons.INACTIVE_VERSION,
             f"spec.datastore.version: {datastore} {wanted} is not active, so there are no new "
-            f"instances of it; {choice}",
+            f"instances of it; {options}",
         )
     return _only(
-        [v for v in matching if v.spec.active], f"{datastore} {wanted} is there twice", choice
+        [v for v in matching if v.spec.active], f"{datastore} {wanted} is there twice", options
     )
 
 
 def validate_datastore_version(
-    obj: Mapping[str, Any], catalogue: Catalogue, old: Mapping[str, Any] | None = None
+    obj: Mapping[str, Any],
+    catalogue: Catalogue,
+    old: Mapping[str, Any] | None = None,
+    shipped: Rules | None = None,
 ) -> list[UserError]:
-    """The errors of a DatastoreVersion: there is one default and one entry per version."""
+    """The errors of a DatastoreVersion: there is one default and one entry per version.
+
+    `shipped` are the rules of its parameters without its own words on them, those of no parameter
+    for an engine without any; None: cannot tell, and what it says of parameters is not judged.
+    """
     try:
         entry = DatastoreVersion.model_validate(obj)
         before = DatastoreVersion.model_validate(old) if old is not None else None
     except ValidationError as error:
-        return [_malformed(error)]
+        return [malformed(error)]
     others = [
         other
         for name, other in sorted(catalogue.datastore_versions.items())
@@ -157,7 +181,25 @@ def validate_datastore_version(
                 f"{entry.spec.version} already; change that entry instead",
             )
         )
+    unchanged = before is not None and _of_parameters(before) == _of_parameters(entry)
+    if shipped is not None and not unchanged:
+        errors += _parameters(entry, shipped)
     return errors
+
+
+def _of_parameters(entry: DatastoreVersion) -> str:
+    """As text: 1 and true are equal to Python, but not one value."""
+    return entry.spec.model_dump_json(include={"default_values", "parameters"})
+
+
+def _parameters(entry: DatastoreVersion, shipped: Rules) -> Iterator[UserError]:
+    field = "spec.parameters"
+    try:
+        rules = shipped.overridden(entry.spec.parameters)
+        field = "spec.defaultValues"
+        rules.check(entry.spec.default_values)
+    except UserError as error:
+        yield UserError(error.reason, f"{field}: {error.message}")
 
 
 def flavor_size(flavor: Flavor) -> tuple[int, int, int]:
@@ -173,11 +215,20 @@ def flavor_size(flavor: Flavor) -> tuple[int, int, int]:
     return ram_bytes, max(limit, 1), max(request, 1)
 
 
-def _malformed(error: ValidationError) -> UserError:
-    """The first of the errors against the schema, which the API server says itself as a rule."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return UserError(reasons.INVALID, " ".join(f"{where}: {first['msg']}".split()))
+def _group(
+    instance: DatabaseInstance,
+    catalogue: Catalogue,
+    prior: Prior,
+    group: ConfigurationGroup | None,
+) -> Iterator[UserError]:
+    """The error of an instance whose group is for something else."""
+    reference = instance.spec.configuration_ref
+    if reference is None or group is None or group.metadata.name != reference.name:
+        return
+    with suppress(UserError):  # that there is no version is said elsewhere
+        version = find_version(instance.spec, catalogue, prior.version_name)
+        if (unfit := mismatch(group, version)) is not None:
+            yield unfit
 
 
 def _name(name: str) -> Iterator[UserError]:
@@ -240,16 +291,16 @@ def _flavor(
     existing = set(catalogue.flavors)
     flavor = catalogue.flavors.get(spec.flavor)
     if flavor is None:
-        choice = _choice(existing & allowed if allowed else existing)
+        options = choice(existing & allowed if allowed else existing)
         yield UserError(
-            reasons.UNKNOWN_FLAVOR, f"spec.flavor: there is no flavor {spec.flavor!r}; {choice}"
+            reasons.UNKNOWN_FLAVOR, f"spec.flavor: there is no flavor {spec.flavor!r}; {options}"
         )
         return
     if allowed and version is not None and spec.flavor not in allowed | {prior.flavor}:
         yield UserError(
             reasons.FLAVOR_NOT_ALLOWED,
             f"spec.flavor: {version.metadata.name} does not allow the flavor {spec.flavor}; "
-            f"{_choice(existing & allowed)}",
+            f"{choice(existing & allowed)}",
         )
     try:
         flavor_size(flavor)
@@ -285,16 +336,16 @@ def _storage_class(
     allowed = set(version.spec.storage_classes) if version is not None else set()
     field = "spec.volume.storageClassName"
     if classes is not None and name is not None and name not in classes:
-        choice = _choice(set(classes) & allowed if allowed else set(classes))
+        options = choice(set(classes) & allowed if allowed else set(classes))
         yield UserError(
-            reasons.UNKNOWN_STORAGE_CLASS, f"{field}: there is no StorageClass {name!r}; {choice}"
+            reasons.UNKNOWN_STORAGE_CLASS, f"{field}: there is no StorageClass {name!r}; {options}"
         )
         return
     if classes is not None and name is None and not any(c.default for c in classes.values()):
         yield UserError(
             reasons.UNKNOWN_STORAGE_CLASS,
             f"{field}: the cluster has no default StorageClass; "
-            f"{_choice(set(classes) & allowed if allowed else set(classes))}",
+            f"{choice(set(classes) & allowed if allowed else set(classes))}",
         )
         return
     used = name
@@ -304,25 +355,19 @@ def _storage_class(
         yield UserError(
             reasons.STORAGE_CLASS_NOT_ALLOWED,
             f"{field}: {version.metadata.name} does not allow the StorageClass {used}; "
-            f"{_choice(allowed)}",
+            f"{choice(allowed)}",
         )
 
 
-def _only(found: list[DatastoreVersion], problem: str, choice: str) -> DatastoreVersion:
+def _only(found: list[DatastoreVersion], problem: str, options: str) -> DatastoreVersion:
     if len(found) > 1:
         names = ", ".join(sorted(v.metadata.name for v in found))
         raise UserError(
             reasons.AMBIGUOUS_VERSION,
-            f"spec.datastore.version: {problem} ({names}); {choice}, or ask the administrator to "
+            f"spec.datastore.version: {problem} ({names}); {options}, or ask the administrator to "
             "leave one",
         )
     return found[0]
-
-
-def _choice(names: set[str]) -> str:
-    if not names:
-        return "there is none to choose; ask the administrator"
-    return f"choose {'one of ' if len(names) > 1 else ''}{', '.join(sorted(names))}"
 
 
 def _bytes(text: str) -> int | None:
