@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 PAGE_SIZE: Final = 250
 FIRST_BACKOFF_S: Final = 0.5
 MAX_BACKOFF_S: Final = 30.0
-SILENCE_S: Final = 150.0  # bookmarks come about once a minute
+SILENCE_S: Final = 190.0  # bookmarks come about once a minute; one or two may fail to come
 
 
 class Informer:
