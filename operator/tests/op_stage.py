@@ -8,12 +8,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from coffer_common.errors import CofferError
-from coffer_common.wire import DatabaseRequest, EngineAction, GuestStatus, UserRequest
+from coffer_common.wire import (
+    ConfigurationRequest,
+    DatabaseRequest,
+    EngineAction,
+    GuestStatus,
+    UserRequest,
+)
 from coffer_operator.guest.api import AgentAddress, AgentUnreachableError
 from coffer_operator.kube.api import INSTANCE, POD, Key, Kind, Object
-from coffer_operator.plan.model import Plan
-from coffer_operator.plan.world import World
-from coffer_operator.shell.engine import Engine, Outside, Settings
+from coffer_operator.plan.model import GroupPlan, Plan
+from coffer_operator.plan.world import GroupWorld, World
+from coffer_operator.shell.cohorts import TurnPlanner
+from coffer_operator.shell.engine import Engine, Outside, Planners, Settings
 from op_plan_worlds import instance_obj
 from sim_apiserver import NAMESPACE, ApiServer
 from sim_certificates import SimCertificates
@@ -50,12 +57,29 @@ class FakeAgents:
     def __init__(self) -> None:
         self.calls: list[tuple[str, Any]] = []
         self.errors: list[CofferError] = []
+        self.statuses: dict[str, GuestStatus] = {}  # by address
+        self.news = asyncio.Event()
+
+    def says(self, ip: str, status: GuestStatus) -> None:
+        """From now on."""
+        self.statuses[ip] = status
+        self.news.set()
+        self.news = asyncio.Event()
 
     async def status(
         self, at: AgentAddress, *, seen: str | None, wait_s: float
     ) -> GuestStatus | None:
-        del at, seen, wait_s
-        raise AgentUnreachableError("nobody there")
+        while True:
+            found = self.statuses.get(at.ip)
+            if found is None:
+                raise AgentUnreachableError("nobody there")
+            if found.etag != seen:
+                return found
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self.news.wait()
+            except TimeoutError:
+                return None
 
     async def engine(self, at: AgentAddress, action: EngineAction, token: str) -> None:
         self._called("engine", (at.ip, action, token))
@@ -68,10 +92,18 @@ class FakeAgents:
         del at
         self._called("user", (name, request))
 
+    async def put_configuration(self, at: AgentAddress, request: ConfigurationRequest) -> None:
+        del at
+        self._called("configuration", request)
+
     def _called(self, what: str, about: Any) -> None:
         self.calls.append((what, about))
         if self.errors:
             raise self.errors.pop(0)
+
+
+def _tell_nothing(_: GroupWorld) -> GroupPlan:
+    return GroupPlan(status={})
 
 
 class Stage:
@@ -87,6 +119,9 @@ class Stage:
         self.agents = FakeAgents()
         self.requests: list[str] = []
         self.worlds: list[World] = []
+        self.groups: list[GroupWorld] = []
+        self.group_planner: Callable[[GroupWorld], GroupPlan] = _tell_nothing
+        self.turns: TurnPlanner = lambda *_: ()
         self.engine: Engine
 
     @asynccontextmanager
@@ -96,6 +131,10 @@ class Stage:
         def plan(world: World) -> Plan:
             self.worlds.append(world)
             return planner(world)
+
+        def plan_group(world: GroupWorld) -> GroupPlan:
+            self.groups.append(world)
+            return self.group_planner(world)
 
         api = SimClient(self.server, self.faults, observer=self._requested)
         self.engine = Engine(
@@ -107,7 +146,7 @@ class Stage:
                 random.Random(0),
                 draw=lambda: "drawn-password",
             ),
-            plan,
+            Planners(plan, plan_group, self.turns),
             Settings(workers=2),
         )
         task = asyncio.create_task(self.engine.run())

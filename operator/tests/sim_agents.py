@@ -10,6 +10,7 @@ from typing import Protocol
 
 from coffer_common import naming
 from coffer_common.wire import (
+    ConfigurationRequest,
     DatabaseRequest,
     EngineAction,
     EngineState,
@@ -47,10 +48,18 @@ class AgentFaults(Protocol):
 class SimAgentClient:
     """AgentClient over the guests of all kubelets."""
 
-    def __init__(self, kubelets: Kubelets, faults: AgentFaults, log: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        kubelets: Kubelets,
+        faults: AgentFaults,
+        log: Callable[[str], None],
+        putting: Callable[[Guest, ConfigurationRequest], None] = lambda *_: None,
+    ) -> None:
+        """`putting` hears of a configuration before an agent gets it."""
         self._kubelets = kubelets
         self._faults = faults
         self._log = log
+        self._putting = putting
         self.closed = False
 
     def close(self) -> None:
@@ -123,6 +132,15 @@ class SimAgentClient:
         self._log(f"agent {guest.pod.name}: user {name}@{request.host}")
         guest.disk.users[f"{name}@{request.host}"] = request.password
         guest.poke()
+        await self._answer(at)
+
+    async def put_configuration(self, at: AgentAddress, request: ConfigurationRequest) -> None:
+        guest = await self._reach(at)
+        self._log(f"agent {guest.pod.name}: configuration {request.hash[:6]} {request.values}")
+        self._putting(guest, request)
+        for _ in range(self._faults.agent_copies()):
+            if not guest.put_configuration(request):
+                raise AgentBusyError("the data are not laid out yet")
         await self._answer(at)
 
     @staticmethod

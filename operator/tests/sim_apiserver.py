@@ -35,7 +35,6 @@ Listener = Callable[[Kind, Change], None]
 Propagation = Literal["Background", "Foreground", "Orphan"]
 
 NAMESPACE: Final = Kind("", "v1", "Namespace", "namespaces", False)
-NODE: Final = Kind("", "v1", "Node", "nodes", False)
 FOREGROUND: Final = "foregroundDeletion"
 PVC_PROTECTION: Final = "kubernetes.io/pvc-protection"
 _WITH_GENERATION: Final = frozenset({"StatefulSet", "NetworkPolicy", "EndpointSlice", "Pod"})

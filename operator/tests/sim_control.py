@@ -12,6 +12,7 @@ from typing import Final
 
 from coffer_operator.kube.api import (
     EVENT,
+    NODE,
     POD,
     PVC,
     STATEFUL_SET,
@@ -20,7 +21,7 @@ from coffer_operator.kube.api import (
     Kind,
     Object,
 )
-from sim_apiserver import NAMESPACE, NODE, PVC_PROTECTION, ApiServer, Deletion
+from sim_apiserver import NAMESPACE, PVC_PROTECTION, ApiServer, Deletion
 from sim_disks import Disks
 from sim_watch import Change
 

@@ -6,6 +6,8 @@ that the checks can tell what must never happen.
 
 from dataclasses import dataclass, field
 
+from sim_configuration import OnDisk
+
 
 @dataclass
 class Disk:
@@ -22,6 +24,7 @@ class Disk:
     tokens: list[str] = field(default_factory=list)  # every restart that was carried out
     databases: set[str] = field(default_factory=set)
     users: dict[str, str] = field(default_factory=dict)  # name@host: password
+    configuration: OnDisk | None = None
     gone: bool = False  # destroyed while somebody may still have it mounted
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 from coffer_common import naming
 from coffer_common.errors import CofferError
 from coffer_common.wire import (
+    ConfigurationRequest,
     DataState,
     DataStatus,
     EngineState,
@@ -24,6 +25,7 @@ from coffer_common.wire import (
 )
 from coffer_operator.kube.api import ENDPOINT_SLICE
 from sim_apiserver import ApiServer
+from sim_configuration import Configuration, OnDisk
 from sim_disks import Disk
 from sim_loop import stamp
 
@@ -54,6 +56,7 @@ class Surroundings:
     api_reachable: Callable[[str], bool]  # by node
     layouts: list[tuple[str, str, float]] = field(default_factory=list)  # instance, claim, when
     violations: list[str] = field(default_factory=list)
+    picky: set[tuple[str, str]] = field(default_factory=set)  # instances that refuse a value
 
 
 class Guest:
@@ -73,6 +76,7 @@ class Guest:
         self.launcher_up = False
         self.on_change: Callable[[], None] = lambda: None  # kubelet's
         self.engine = EngineState.UNKNOWN
+        self.configuration: Configuration | None = None  # once the data are laid out
         self.crashes_left = 0  # how often the engine will die soon after its next starts
         self._restarts = 0
         self._last_exit: str | None = None
@@ -118,6 +122,7 @@ class Guest:
         self.dead = True
         self.agent_up = self.launcher_up = False
         self._process += 1
+        self._process_ended()
         self.engine = EngineState.UNKNOWN
         self.disk.engines.discard(self.pod.uid)
         if self.disk.locked_by == self.pod.uid:
@@ -212,8 +217,46 @@ class Guest:
             self._data, self._message = DataState.FOREIGN, "the volume holds other data"
         else:
             self._data = DataState.LAID_OUT
+        if self._data is DataState.LAID_OUT and self.configuration is None:
+            self.configuration = Configuration(self._on_disk(), self._is_picky, config.port)
         self._changed()
         self._later(0.05, self._step)
+        self._later(0.3, self._apply)
+
+    def _on_disk(self) -> OnDisk:
+        """The request on the volume; what the pod was made with counts only where there is none."""
+        kept = self.disk.configuration
+        if kept is None or kept.uid != self.config.uid:
+            kept = self.disk.configuration = OnDisk(self.config.uid, self.config.configuration)
+        return kept
+
+    def _is_picky(self) -> bool:
+        return (self.pod.namespace, self.config.instance) in self._around.picky
+
+    # --- configuration ---------------------------------------------------------------------------
+
+    def put_configuration(self, request: ConfigurationRequest) -> bool:
+        """Keep a request and carry it out later; False where there is no volume to keep it on."""
+        if self.configuration is None or self._data is not DataState.LAID_OUT:
+            return False
+        if self.configuration.take(request):
+            self._changed()
+        self._later(self._rng.choice((0.05, 0.3, 3.0)) * self._rng.random(), self._apply)
+        return True
+
+    def _apply(self) -> None:
+        if self.configuration is not None and self.answers() and self.configuration.apply():
+            self._changed()
+
+    def meddle(self, value: int) -> None:
+        """Somebody sets a value inside the engine."""
+        if self.configuration is not None and self.answers():
+            self.configuration.meddle(value)
+            self._changed()
+
+    def _process_ended(self) -> None:
+        if self.configuration is not None:
+            self.configuration.running = False
 
     # --- the engine ------------------------------------------------------------------------------
 
@@ -228,8 +271,9 @@ class Guest:
             self._around.violations.append(
                 f"{self.pod.uid} runs an engine on {self.disk.name}: {holder=}, {engines=}"
             )
-        if self.crashes_left:
-            self.crashes_left -= 1
+        starts = self.configuration is None or self.configuration.begin()
+        if self.crashes_left or not starts:
+            self.crashes_left = max(self.crashes_left - 1, 0)
             self._later(0.3, self._engine_dies, self._process, "exit 1")
         else:
             self._later(self._rng.uniform(0.3, 3.0), self._engine_up, self._process)
@@ -239,6 +283,9 @@ class Guest:
         if process != self._process or self.dead:
             return
         self.engine = EngineState.RUNNING
+        if self.configuration is not None:
+            self.configuration.answers()
+            self._later(0.1, self._apply)
         if self._pending_token is not None:
             token = self.disk.restarted_for = self._pending_token
             self._pending_token = None
@@ -256,6 +303,9 @@ class Guest:
         if process != self._process or self.dead:
             return
         self._process += 1
+        if self.configuration is not None and how.startswith("exit"):
+            self.configuration.died_at_start()
+        self._process_ended()
         self._restarts += 1
         self._last_exit = how
         self.disk.engines.discard(self.pod.uid)
@@ -289,6 +339,9 @@ class Guest:
 
     def reset(self) -> None:
         self._restarts, self._last_exit, self.crashes_left = 0, None, 0
+        if self.configuration is not None:
+            self.configuration.reset()
+            self._later(0.1, self._apply)
         self._changed()
 
     # --- status ----------------------------------------------------------------------------------
@@ -331,6 +384,7 @@ class Guest:
                 last_exit=self._last_exit,
                 restarted_for=self.disk.restarted_for,
             ),
+            configuration=self.configuration.status() if self.configuration else None,
             databases=tuple(sorted(self.disk.databases)) if serving else None,
             users=tuple(sorted(self.disk.users)) if serving else None,
         )
@@ -374,13 +428,17 @@ class Guest:
                         "annotations": {naming.ANNOTATION_EPOCH: "0"},
                     },
                     "endpoints": [self._endpoint(address) for address in addresses],
-                    "ports": [{"name": "engine", "port": self.config.port, "protocol": "TCP"}],
+                    "ports": [{"name": "engine", "port": self._port(), "protocol": "TCP"}],
                 },
                 manager="coffer-guest",
             )
         except CofferError:
             return False
         return True
+
+    def _port(self) -> int:
+        port = self.configuration.port if self.configuration is not None else None
+        return port or self.config.port
 
     def _endpoint(self, address: str) -> dict[str, Any]:
         return {

@@ -3,8 +3,7 @@
 import functools
 
 from coffer_common.quantity import parse_bytes
-from coffer_operator.kube.api import POD, PVC, Kind, Object
-from sim_apiserver import NODE
+from coffer_operator.kube.api import NODE, POD, PVC, Kind, Object
 from sim_control import Controller, claims_of
 from sim_watch import Change
 

@@ -16,17 +16,20 @@ from coffer_operator.kube.api import (
     DATASTORE_VERSION,
     FLAVOR,
     LEASE,
+    NODE,
     PVC,
     STORAGE_CLASS,
     Key,
     Kind,
     Object,
 )
+from coffer_operator.plan.configuration import plan_configuration
 from coffer_operator.plan.instance import plan_instance
-from coffer_operator.shell.engine import Engine, Outside, Settings
+from coffer_operator.plan.turns import plan_turns
+from coffer_operator.shell.engine import Engine, Outside, Planners, Settings
 from coffer_operator.shell.lease import NAME, Leadership, LeaseLostError
 from sim_agents import SimAgentClient
-from sim_apiserver import NAMESPACE, NODE, ApiServer
+from sim_apiserver import NAMESPACE, ApiServer
 from sim_certificates import SimCertificates
 from sim_client import SimClient
 from sim_control import Claims, Namespaces, NodeLifecycle, StatefulSets
@@ -99,7 +102,11 @@ class Life:
             rng=rng,
             draw=lambda: f"pw{rng.getrandbits(128):032x}",
         )
-        self.engine = Engine(outside, plan_instance, Settings(workers=4))
+        self.engine = Engine(
+            outside,
+            Planners(plan_instance, plan_configuration, plan_turns),
+            Settings(workers=4),
+        )
         self._leadership = Leadership(
             self.api, LEASE_KEY, identity, self.engine.active, now=now, rng=rng
         )

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from coffer_common.wire import DatabaseRequest, EngineAction
-from coffer_operator.guest.api import AgentBusyError, AgentRefusedError
-from coffer_operator.kube.api import (
-    SECRET,
-)
+from coffer_common.wire import ConfigurationRequest, DatabaseRequest, EngineAction
+from coffer_operator.guest.api import AgentBusyError, AgentRefusedError, AgentUnreachableError
+from coffer_operator.kube.api import OPERATION, SECRET
 from coffer_operator.plan.model import (
     EngineCall,
     EnsureDatabase,
     EnsureUser,
+    OperationStatusPatch,
     Plan,
+    PutConfiguration,
 )
 from coffer_operator.plan.world import World
 from op_stage import LABELS, NS, Stage, always, status, told
@@ -125,23 +125,73 @@ async def test_a_secret_of_another_is_not_overwritten(stage: Stage) -> None:
         assert "NameTaken" in told(stage)
 
 
-async def test_calls_stop_at_the_first_that_fails_and_the_agent_says_why(stage: Stage) -> None:
+async def test_a_call_that_fails_holds_back_no_other_and_the_agent_says_why(stage: Stage) -> None:
     stage.make_pod()
     stage.agents.errors = [AgentRefusedError("BadName", "no such character set")]
-    done: list[bool] = []
 
     def planner(world: World) -> Plan:
-        if world.failure:
-            done.append(True)
         calls = (
             EnsureDatabase("shop", DatabaseRequest()),
-            EngineCall(EngineAction.RESTART, "token"),
+            user(),  # is to be granted the database, and follows it
+            user(name="free", databases=(), secret_name="shop-free"),
+            PutConfiguration(ConfigurationRequest(hash="h")),
         )
-        return Plan(calls=() if done else calls, status=status(world))
+        return Plan(calls=() if world.failure else calls, status=status(world))
 
     async with stage.running(planner):
-        assert [what for what, _ in stage.agents.calls] == ["database"]
+        assert [what for what, _ in stage.agents.calls] == ["database", "user", "configuration"]
+        assert [about[0] for what, about in stage.agents.calls if what == "user"] == ["free"]
         assert told(stage) == "database shop: BadName: no such character set"
+
+
+async def test_a_missing_password_holds_back_nobody_and_is_what_is_told(stage: Stage) -> None:
+    """It is graver than an agent that is busy: only a person can mend it."""
+    stage.make_pod()
+    stage.agents.errors = [AgentBusyError("not now")]
+
+    def planner(world: World) -> Plan:
+        calls = (
+            EngineCall(EngineAction.RESTART, "token"),
+            user(name="lost", password_secret=("mine", "pw"), secret_name="shop-lost"),
+            user(),
+        )
+        return Plan(calls=() if world.failure else calls, status=status(world))
+
+    async with stage.running(planner):
+        assert [what for what, _ in stage.agents.calls] == ["engine", "user"]
+        assert "PasswordSecretMissing: Secret mine does not exist" in told(stage)
+
+
+async def test_an_agent_that_is_gone_is_asked_only_once(stage: Stage) -> None:
+    stage.make_pod()
+    stage.agents.errors = [AgentUnreachableError("no answer")] * 9
+    calls = tuple(EnsureDatabase(name, DatabaseRequest()) for name in ("a", "b", "c"))
+    async with stage.running(always(Plan(calls=calls))):
+        assert len(stage.agents.calls) == 1
+
+
+@pytest.mark.parametrize("called", [True, False])
+async def test_an_operation_ends_with_its_own_calls_whatever_others_do(
+    stage: Stage, called: bool
+) -> None:
+    stage.make_pod()
+    stage.write(
+        OPERATION,
+        {
+            "metadata": {"name": "op", "namespace": NS},
+            "spec": {"instanceRef": {"name": "shop"}, "type": "ResetStatus"},
+        },
+    )
+    stage.agents.errors = [] if called else [AgentRefusedError("No", "no")] * 9
+    calls = (
+        EngineCall(EngineAction.RESET, "token"),
+        user(password_secret=("mine", "pw")),
+    )
+    patch = OperationStatusPatch("op", {"phase": "Completed"}, after_calls=True)
+    async with stage.running(always(Plan(calls=calls, operations=(patch,)))):
+        await stage.settle(2)
+        found = stage.server.get(OPERATION, NS, "op").get("status", {})
+        assert (found.get("phase") == "Completed") is called
 
 
 async def test_a_call_without_an_address_waits(stage: Stage) -> None:

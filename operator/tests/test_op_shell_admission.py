@@ -10,7 +10,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from coffer_operator.kube.api import VALIDATING_WEBHOOK
 from coffer_operator.plan.validate import validate_instance
-from coffer_operator.shell.admission import PATH, application, register, review
+from coffer_operator.shell.admission import PATH, Known, application, register, review
 from op_plan_worlds import catalogue, datastore_version, instance_obj
 from sim_apiserver import ApiServer
 from sim_client import SimClient
@@ -27,13 +27,13 @@ def request(kind: str, obj: Any, old: Any = None, operation: str = "CREATE") -> 
 
 
 def test_a_good_instance_is_allowed() -> None:
-    answer = review(request("DatabaseInstance", instance_obj()), catalogue())
+    answer = review(request("DatabaseInstance", instance_obj()), Known(catalogue()))
     assert answer == {"uid": "review-1", "allowed": True}
 
 
 def test_a_bad_one_is_refused_in_the_words_of_the_plan() -> None:
     obj = instance_obj(flavor="enormous", volume={"size": "1Mi"})
-    answer = review(request("DatabaseInstance", obj), catalogue())
+    answer = review(request("DatabaseInstance", obj), Known(catalogue()))
     words = [error.message for error in validate_instance(obj, catalogue(), None)]
     assert len(words) == 2
     assert not answer["allowed"]
@@ -43,7 +43,7 @@ def test_a_bad_one_is_refused_in_the_words_of_the_plan() -> None:
 
 def test_a_second_default_version_is_refused() -> None:
     second = datastore_version("mariadb-11.4").model_dump(by_alias=True, mode="json")
-    answer = review(request("DatastoreVersion", second), catalogue())
+    answer = review(request("DatastoreVersion", second), Known(catalogue()))
     assert "is the default of mariadb already" in answer["status"]["message"]
 
 
@@ -55,7 +55,7 @@ def test_a_second_default_version_is_refused() -> None:
     ],
 )
 def test_what_it_does_not_judge_is_allowed(asked: dict[str, Any]) -> None:
-    assert review(asked, catalogue())["allowed"]
+    assert review(asked, Known(catalogue()))["allowed"]
 
 
 async def test_without_a_catalogue_it_does_not_answer() -> None:

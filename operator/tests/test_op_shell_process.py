@@ -10,15 +10,15 @@ from prometheus_client import generate_latest
 
 from coffer_operator.kube.api import CRD, INSTANCE
 from coffer_operator.main import main
-from coffer_operator.plan.model import Plan
+from coffer_operator.plan.model import GroupPlan, Plan
 from coffer_operator.shell.app import Options
 from coffer_operator.shell.crs import Endless, settings
-from coffer_operator.shell.engine import Engine, Outside
+from coffer_operator.shell.engine import Engine, Outside, Planners
 from coffer_operator.shell.logs import JsonLines
 from coffer_operator.shell.metrics import Metrics
 from coffer_operator.shell.reconcile import Outcome
 from coffer_operator.shell.upgrade import apply_crds, definitions
-from op_stage import KEY, FakeAgents
+from op_stage import FakeAgents
 from sim_apiserver import ApiServer
 from sim_certificates import SimCertificates
 from sim_client import SimClient
@@ -50,19 +50,21 @@ async def test_metrics_show_the_caches() -> None:
     outside = Outside(
         api, FakeAgents(), SimCertificates(lambda: NOW, "ca"), lambda: NOW, random.Random(0)
     )
-    engine = Engine(outside, lambda _: Plan())
+    engine = Engine(
+        outside, Planners(lambda _: Plan(), lambda _: GroupPlan(status={}), lambda *_: ())
+    )
     metrics.watch(engine)
     metrics.requested("apply", 201, 0.01)
-    metrics.looked(KEY, Outcome(wrote=True), 0.02)
+    metrics.looked("DatabaseInstance", Outcome(wrote=True), 0.02)
     spec = {"datastore": {"type": "mariadb"}, "flavor": "tiny", "volume": {"size": "1Gi"}}
     metadata = {"name": "shop", "namespace": "prod", "resourceVersion": "1"}
     obj = {"metadata": metadata, "spec": spec, "status": {"phase": "Active"}}
     engine.feed(INSTANCE, "ADDED", obj)
     text = generate_latest(metrics.registry).decode()
     assert 'coffer_api_requests_total{code="201",verb="apply"} 1.0' in text
-    assert 'coffer_reconcile_seconds_count{result="acted"} 1.0' in text
+    assert 'coffer_reconcile_seconds_count{kind="DatabaseInstance",result="acted"} 1.0' in text
     assert 'coffer_instances{phase="Active"} 1.0' in text
-    assert "coffer_queue_depth 1.0" in text
+    assert 'coffer_queue_depth{kind="DatabaseInstance"} 1.0' in text
     engine.feed(INSTANCE, "DELETED", {**obj, "metadata": {**metadata, "resourceVersion": "2"}})
     assert "coffer_instances{" not in generate_latest(metrics.registry).decode()
 

@@ -11,12 +11,18 @@ from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
 from coffer_common import naming
-from coffer_common.errors import Transient, UserError
+from coffer_common.errors import UserError
 from coffer_common.wire import UserRequest
 from coffer_operator.act.journal import Journal
-from coffer_operator.guest.api import AgentAddress, AgentClient
+from coffer_operator.guest.api import AgentAddress, AgentClient, AgentUnreachableError
 from coffer_operator.kube.api import ABSENT, SECRET, Key, KubeApi, NotFoundError, Object
-from coffer_operator.plan.model import Call, EngineCall, EnsureDatabase, EnsureUser
+from coffer_operator.plan.model import (
+    Call,
+    EngineCall,
+    EnsureDatabase,
+    EnsureUser,
+    PutConfiguration,
+)
 from coffer_operator.plan.world import PodFact
 
 PASSWORD_LENGTH = 36  # the book's length of generated passwords
@@ -46,7 +52,7 @@ class Caller:
     async def carry_out(self, key: Key, pod: PodFact | None, call: Call) -> None:
         """One call to the instance's agent. Raises the errors of agents, KubeApi, and UserError."""
         if pod is None or pod.ip is None:
-            raise Transient("the pod has no address")
+            raise AgentUnreachableError("the pod has no address")
         at = AgentAddress(pod.ip, naming.agent_host(key.name, key.namespace))
         match call:
             case EngineCall(action, token):
@@ -55,6 +61,8 @@ class Caller:
                 await self._agents.put_database(at, name, request)
             case EnsureUser():
                 await self._ensure_user(key, at, call)
+            case PutConfiguration(request):
+                await self._agents.put_configuration(at, request)
 
     async def _ensure_user(self, key: Key, at: AgentAddress, user: EnsureUser) -> None:
         """The Secret first, on the version it was read at; then the engine, as the Secret says.
@@ -115,6 +123,8 @@ def call_name(call: Call) -> str:
             return f"database {name}"
         case EnsureUser(name, host):
             return f"user {name}@{host}"
+        case PutConfiguration():
+            return "configuration"
 
 
 def name_taken(kind: str, name: str) -> UserError:

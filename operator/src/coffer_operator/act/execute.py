@@ -1,31 +1,30 @@
 """Carries out a plan, in its order; what is as wanted already causes no request.
 
 Owns the writes to the API server for one instance. Decides nothing: a step that fails ends the
-plan, and the next one starts from what is there then.
+plan, and the next one starts from what is there then. Calls alone do not wait for one another: a
+user whose password is missing holds back nobody else.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from typing import Any, Final, Protocol
 
 from coffer_common import naming
-from coffer_common.errors import CofferError, Transient
-from coffer_common.resources.base import Metadata, Resource
+from coffer_common.errors import Transient
 from coffer_common.resources.operation import Operation
 from coffer_operator.act.calls import Caller, call_name, name_taken
-from coffer_operator.act.events import event
 from coffer_operator.act.failure import StepError
 from coffer_operator.act.journal import Journal
-from coffer_operator.act.status import merge_patch
+from coffer_operator.act.report import Reporter
+from coffer_operator.act.step import Steps
 from coffer_operator.build.digest import digest, live_digest
+from coffer_operator.guest.api import AgentUnreachableError
 from coffer_operator.kube.api import (
     ABSENT,
     BY_NAME,
     ENDPOINT_SLICE,
-    EVENT,
     INSTANCE,
     OPERATION,
     POD,
@@ -38,20 +37,28 @@ from coffer_operator.kube.api import (
     KubeApi,
     NotFoundError,
     Object,
+    UnavailableError,
 )
 from coffer_operator.plan.model import (
     Annotate,
     Apply,
+    Call,
     Delete,
     EmptySlice,
+    EngineCall,
+    EnsureDatabase,
+    EnsureUser,
     EventNote,
     FillSlice,
     OperationStatusPatch,
     Plan,
+    StartOperation,
 )
 from coffer_operator.plan.world import World
 
 AT_ONCE: Final = 4  # applies of one plan
+# what would end every other call as well, and take its time for that
+_ENDS_CALLS: Final = (AgentUnreachableError, UnavailableError)
 
 
 class Issuer(Protocol):
@@ -71,17 +78,16 @@ class Executor:
         caller: Caller,
         issuer: Issuer,
         journal: Journal,
-        *,
-        now: Callable[[], datetime],
-        may_write: Callable[[], bool],
+        reporter: Reporter,
+        steps: Steps,
     ) -> None:
-        """`may_write` is asked before every step: false ends the plan."""
         self._api = api
         self._caller = caller
         self._issuer = issuer
         self._journal = journal
-        self._now = now
-        self._may_write = may_write
+        self._reporter = reporter
+        self._steps = steps
+        self._step = steps.step
 
     def needed(self, key: Key, world: World, plan: Plan) -> Plan:
         """The plan without the applies that would change nothing."""
@@ -109,10 +115,49 @@ class Executor:
             )
         for change in plan.slices:
             await self._step(
-                f"endpoints {change.name}", partial(self._write_slice, key, world, change)
+                f"endpoints {change.name}",
+                partial(self._write_slice, key, world, change),
+                (ENDPOINT_SLICE, change.name),
             )
+        await self._call(key, world, plan)
+
+    async def _call(self, key: Key, world: World, plan: Plan) -> None:
+        """All calls that can be made; then raises the gravest failure, the first of its kind."""
+        failures: list[StepError] = []
+        failed: list[Call] = []
         for call in plan.calls:
-            await self._step(call_name(call), partial(self._caller.carry_out, key, world.pod, call))
+            if isinstance(call, EnsureUser) and _lacks_database(call, failed):
+                continue
+            try:
+                await self._step(
+                    call_name(call), partial(self._caller.carry_out, key, world.pod, call)
+                )
+            except StepError as error:
+                failures.append(error)
+                failed.append(call)
+                if isinstance(error.__cause__, _ENDS_CALLS) or not self._steps.may_write():
+                    failed = list(plan.calls)
+                    break
+        if plan.start_operation is not None:
+            try:
+                await self._start_operation(key, plan.start_operation)
+            except StepError as error:
+                failures.append(error)
+        if failures:
+            gravest = next((error for error in failures if error.permanent), failures[0])
+            gravest.called = not any(isinstance(call, EngineCall) for call in failed)
+            raise gravest
+
+    async def _start_operation(self, key: Key, start: StartOperation) -> None:
+        """The caches are not told: the event that it is there is what wakes the instance."""
+
+        async def create() -> None:
+            try:
+                await self._api.create(OPERATION, dict(start.obj))
+            except ConflictError:
+                return  # made before; what became of it stands in its status
+
+        await self._step(f"create Operation {start.obj['metadata']['name']}", create)
 
     async def report(self, key: Key, world: World, plan: Plan, *, acted: bool) -> None:
         """Status, Operations and Events. `acted`: everything before was carried out.
@@ -120,7 +165,11 @@ class Executor:
         Raises StepError.
         """
         if plan.status is not None:
-            await self._step("status", partial(self._write_status, key, world, plan.status))
+            metadata, present = world.instance.metadata, world.instance.status
+            write = partial(
+                self._reporter.patch_status, key, INSTANCE, metadata, present, plan.status
+            )
+            await self._step("status", write, (INSTANCE, key.name))
         due = tuple(patch for patch in plan.operations if acted or not patch.after_calls)
         await self._report_operations(key, world.operations, due)
         early = {patch.name for patch in plan.operations if patch not in due}
@@ -132,6 +181,9 @@ class Executor:
     async def report_orphan(self, key: Key, operation: Operation, plan: Plan) -> None:
         """What becomes of an Operation whose instance does not exist. Raises StepError."""
         await self._report_operations(key, (operation,), plan.operations)
+        for note in plan.events:
+            announce = partial(self._reporter.announce, OPERATION, operation.metadata, note)
+            await self._step("event", announce)
         await self._remove_expired(key, (operation,), plan)
 
     async def _report_operations(
@@ -139,22 +191,13 @@ class Executor:
     ) -> None:
         for patch in patches:
             write = partial(self._write_operation, key, operations, patch)
-            await self._step(f"Operation {patch.name}", write)
+            await self._step(f"Operation {patch.name}", write, (OPERATION, patch.name))
 
     async def _remove_expired(self, key: Key, operations: Sequence[Operation], plan: Plan) -> None:
         for operation in operations:
             if operation.metadata.name in plan.expired_operations:
                 remove = partial(self._remove, key, operation)
                 await self._step(f"delete Operation {operation.metadata.name}", remove)
-
-    async def _step(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Give what a step raises the step's name."""
-        try:
-            if not self._may_write():
-                raise Transient("this operator is not the active one now")
-            await work()
-        except CofferError as error:
-            raise StepError(name, error) from error
 
     # --- objects ---------------------------------------------------------------------------------
     def _is_there(self, key: Key, world: World, apply: Apply) -> bool:
@@ -256,57 +299,22 @@ class Executor:
             raise Transient(f"the pod {naming.pod(key.name)} has that address; the cache is behind")
 
     # --- reports ---------------------------------------------------------------------------------
-    async def _write_status(self, key: Key, world: World, wanted: Mapping[str, Any]) -> None:
-        await self._patch_status(
-            key, INSTANCE, world.instance.metadata, world.instance.status, wanted
-        )
-
     async def _write_operation(
         self, key: Key, operations: Sequence[Operation], patch: OperationStatusPatch
     ) -> None:
         for operation in operations:
             if operation.metadata.name == patch.name:
-                await self._patch_status(
+                await self._reporter.patch_status(
                     key, OPERATION, operation.metadata, operation.status, patch.status
                 )
 
-    async def _patch_status(
-        self,
-        key: Key,
-        kind: Kind,
-        metadata: Metadata,
-        present: Resource,
-        wanted: Mapping[str, Any],
-    ) -> None:
-        """Only on the very version that the decision was taken from."""
-        seen = present.model_dump(mode="json", by_alias=True, exclude_unset=True)
-        difference = merge_patch(seen, wanted)
-        if difference is None:
-            return
-        patch = {
-            "metadata": {"resourceVersion": metadata.resource_version},
-            "status": difference,
-        }
-        try:
-            live = await self._api.patch(
-                kind, key.namespace, metadata.name, patch, subresource="status"
-            )
-        except NotFoundError:
-            self._journal.gone(key, kind, metadata.name, metadata.uid)
-            return
-        self._journal.wrote(key, kind, live)
-
     async def _announce(self, world: World, note: EventNote) -> None:
-        kind, about = INSTANCE.kind, world.instance.metadata
-        if note.operation is not None:
-            found = [o for o in world.operations if o.metadata.name == note.operation]
-            if not found:
-                return
-            kind, about = OPERATION.kind, found[0].metadata
-        try:
-            await self._api.create(EVENT, event(kind, about, note, self._now()))
-        except ConflictError:
-            return  # announced before a crash
+        if note.operation is None:
+            await self._reporter.announce(INSTANCE, world.instance.metadata, note)
+            return
+        for operation in world.operations:
+            if operation.metadata.name == note.operation:
+                await self._reporter.announce(OPERATION, operation.metadata, note)
 
     async def _remove(self, key: Key, operation: Operation) -> None:
         metadata = operation.metadata
@@ -324,6 +332,12 @@ def _batches(applies: Sequence[Apply]) -> tuple[list[Apply], list[Apply], list[A
     starting = [a for a in applies if a.obj["kind"] == STATEFUL_SET.kind]
     binding = [a for a in applies if a.obj["kind"] == ROLE_BINDING.kind]
     return first, starting, binding
+
+
+def _lacks_database(user: EnsureUser, failed: Sequence[Call]) -> bool:
+    """Whether a database that the user is to be granted could not be made just now."""
+    missing = {call.name for call in failed if isinstance(call, EnsureDatabase)}
+    return not missing.isdisjoint(user.databases)
 
 
 def _endpoint(key: Key, change: FillSlice) -> Object:

@@ -7,6 +7,7 @@ from coffer_operator.kube.api import (
     ConflictError,
     ForbiddenError,
     InvalidError,
+    Kind,
     NotFoundError,
     UnavailableError,
 )
@@ -25,10 +26,14 @@ class StepError(CofferError):
     """A step of a plan failed.
 
     `permanent`: the same attempt cannot succeed before something else changes. `retry_after_s`
-    is what the other side asked for.
+    is what the other side asked for. `about`: the kind and name of the object that the caches may
+    be behind with, if it was a conflict. `called`: whether the calls that Operations asked for were
+    carried out all the same.
     """
 
-    def __init__(self, step: str, cause: CofferError) -> None:
+    def __init__(
+        self, step: str, cause: CofferError, about: tuple[Kind, str] | None = None
+    ) -> None:
         super().__init__(f"{step}: {cause}")
         self.step = step
         self.reason = reason_of(cause)
@@ -37,6 +42,8 @@ class StepError(CofferError):
         self.retry_after_s = cause.retry_after_s if isinstance(cause, Transient) else None
         self.namespace_terminating = self.reason == NAMESPACE_TERMINATING
         self.conflict = isinstance(cause, ConflictError)
+        self.about = about
+        self.called = False
 
 
 def reason_of(cause: CofferError) -> str:

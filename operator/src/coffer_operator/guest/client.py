@@ -14,10 +14,12 @@ from pydantic import BaseModel, ValidationError
 
 from coffer_common import naming
 from coffer_common.wire import (
+    CONFIGURATION_PATH,
     DATABASES_PATH,
     ENGINE_PATH,
     STATUS_PATH,
     USERS_PATH,
+    ConfigurationRequest,
     DatabaseRequest,
     EngineAction,
     EngineRequest,
@@ -87,6 +89,10 @@ class HttpAgentClient:
     async def put_user(self, at: AgentAddress, name: str, request: UserRequest) -> None:
         """See AgentClient."""
         await self._call("PUT", at, f"{USERS_PATH}/{quote(name, safe='')}", request)
+
+    async def put_configuration(self, at: AgentAddress, request: ConfigurationRequest) -> None:
+        """See AgentClient."""
+        await self._call("PUT", at, CONFIGURATION_PATH, request)
 
     async def _call(
         self,

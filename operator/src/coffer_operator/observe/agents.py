@@ -1,7 +1,8 @@
 """What the agents say: one long poll per instance whose pod has an address.
 
 Owns the freshness of each answer. A key is woken only when an answer changed or when an agent
-became reachable or unreachable; an agent that cannot be reached says nothing of its engine.
+became reachable or unreachable; an agent that cannot be reached says nothing of its engine. What
+others get to know of it, its configuration and whether it answers, is told apart.
 """
 
 import asyncio
@@ -50,14 +51,21 @@ class _Agent:
 class Agents:
     """The long polls of all instances.
 
-    `wake` is called with the key of an instance about which something new is known.
+    `wake` is called with the key of an instance about which something new is known; `configured`
+    before it, where that is its configuration or whether it answers.
     """
 
     def __init__(
-        self, client: AgentClient, wake: Callable[[Key], None], *, rng: random.Random
+        self,
+        client: AgentClient,
+        wake: Callable[[Key], None],
+        *,
+        rng: random.Random,
+        configured: Callable[[Key], None] = lambda _: None,
     ) -> None:
         self._client = client
         self._wake = wake
+        self._configured = configured
         self._rng = rng
         self._agents: dict[Key, _Agent] = {}
 
@@ -69,7 +77,7 @@ class Agents:
         agent = self._agents.get(key)
         if pod is None or pod.ip is None or pod.phase in ("Succeeded", "Failed"):
             if agent is not None:
-                self._stop(agent, "the pod has no address" if pod else "there is no pod")
+                self._stop(key, agent, "the pod has no address" if pod else "there is no pod")
                 if pod is None and agent.status is None:
                     del self._agents[key]
             return
@@ -78,7 +86,7 @@ class Agents:
         elif agent.task is not None and (agent.pod_uid, agent.ip) == (pod.uid, pod.ip):
             return
         else:
-            self._stop(agent, "the pod is a new one")
+            self._stop(key, agent, "the pod is a new one")
             agent.pod_uid, agent.ip = pod.uid, pod.ip
         agent.task = asyncio.create_task(self._poll(key, agent), name=f"agent {key}")
 
@@ -86,7 +94,7 @@ class Agents:
         """The instance is gone."""
         agent = self._agents.pop(key, None)
         if agent is not None:
-            self._stop(agent, "the instance is gone")
+            self._stop(key, agent, "the instance is gone")
 
     def fact(self, key: Key) -> AgentFact | None:
         """What the agent said last; None if it was never reached."""
@@ -108,12 +116,14 @@ class Agents:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    @staticmethod
-    def _stop(agent: _Agent, why: str) -> None:
+    def _stop(self, key: Key, agent: _Agent, why: str) -> None:
         if agent.task is not None:
             agent.task.cancel()
             agent.task = None
+        reachable_before = agent.error is None and agent.status is not None
         agent.error = why
+        if reachable_before:
+            self._configured(key)
 
     async def _poll(self, key: Key, agent: _Agent) -> None:
         """Ask one pod's agent until cancelled."""
@@ -144,11 +154,14 @@ class Agents:
     def _answered(self, key: Key, agent: _Agent, status: GuestStatus | None) -> str | None:
         """Take an answer; the etag to ask with next."""
         agent.heard_at = asyncio.get_running_loop().time()
-        news = agent.error is not None
+        before, back = agent.status, agent.error is not None or agent.status is None
+        news = back
         agent.error = None
         if status is not None:
-            news = news or status != agent.status or agent.status_pod_uid != agent.pod_uid
+            news = news or status != before or agent.status_pod_uid != agent.pod_uid
             agent.status, agent.status_pod_uid = status, agent.pod_uid
+        if back or _says(agent.status) != _says(before):
+            self._configured(key)
         if news:
             self._wake(key)
         return agent.status.etag if agent.status else None
@@ -158,4 +171,12 @@ class Agents:
         agent.error = error
         if reachable_before:
             log.info("%s/%s: agent not reachable: %s", key.namespace, key.name, error)
+            self._configured(key)
             self._wake(key)
+
+
+def _says(status: GuestStatus | None) -> tuple[object, ...]:
+    """What an answer tells others than its own instance."""
+    if status is None:
+        return ()
+    return status.instance_uid, status.configuration, status.data.state

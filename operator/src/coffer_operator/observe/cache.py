@@ -11,14 +11,17 @@ from typing import Any, Final
 
 from coffer_common import naming
 from coffer_common.resources.catalogue import DatastoreVersion, Flavor
+from coffer_common.resources.configuration import ConfigurationGroup
 from coffer_common.resources.instance import DatabaseInstance
 from coffer_common.resources.operation import Operation
 from coffer_operator.kube.api import (
     CHILD_KINDS,
+    CONFIGURATION_GROUP,
     DATASTORE_VERSION,
     ENDPOINT_SLICE,
     FLAVOR,
     INSTANCE,
+    NODE,
     OPERATION,
     POD,
     STORAGE_CLASS,
@@ -26,7 +29,9 @@ from coffer_operator.kube.api import (
     Kind,
 )
 from coffer_operator.observe import project
-from coffer_operator.observe.store import Store, ref_of
+from coffer_operator.observe.cohorts import Cohorts
+from coffer_operator.observe.rulebook import Rulebook
+from coffer_operator.observe.store import Mark, Marks, Store, ref_of
 from coffer_operator.plan.world import (
     ActFailure,
     Catalogue,
@@ -72,30 +77,43 @@ class Memory:
 class Cache:
     """The stores of all kinds, and the memory of each instance.
 
-    `wake` is called with every instance that a change may concern; `pod_changed` with an
-    instance and its pod (None: it is gone). `clock` gives loop time.
+    `wake` is called with every instance that a change may concern; `wake_cohort` with every
+    cohort (see `observe.cohorts`); `pod_changed` with an instance and its pod (None: it is gone).
+    `clock` gives loop time.
     """
 
     def __init__(
         self,
         *,
         wake: Callable[[Key], None],
+        wake_cohort: Callable[[Key], None],
         pod_changed: Callable[[Key, PodFact | None], None],
         clock: Callable[[], float],
     ) -> None:
         self._wake = wake
+        self._wake_cohort = wake_cohort
         self._pod_changed = pod_changed
         self._clock = clock
         self._memories: dict[Key, Memory] = {}
-        self.instances: Store[DatabaseInstance | None] = Store(_instance, self._instance_changed)
+        self._groups_confirmed_at: dict[Key, float] = {}
+        self._catalogue: Catalogue | None = None  # until a part of it changes
+        self._rulebook = Rulebook()
+        self._pods_by_node: Marks[project.Seen, str] = Marks(_node_of)
+        self.cohorts = Cohorts(wake_cohort, self._is_held)
+        self.instances: Store[DatabaseInstance | None] = Store(
+            _instance, self._instance_changed, self.cohorts.marks
+        )
+        self.groups: Store[ConfigurationGroup | None] = Store(_group, self._group_changed)
         self.operations: Store[Operation | None] = Store(_operation, self._owned_changed)
         self.versions: Store[DatastoreVersion | None] = Store(_version, self._version_changed)
         self.flavors: Store[Flavor | None] = Store(_flavor, self._flavor_changed)
         self.storage_classes: Store[StorageClassFact] = Store(_storage_class, self._class_changed)
+        self.nodes: Store[project.NodeSeen] = Store(_node, self._node_changed)
         self.children: dict[str, Store[project.Seen]] = {
             kind.kind: Store(
                 partial(project.child, kind.kind),
                 self._pod_seen if kind == POD else self._owned_changed,
+                self._pods_by_node if kind == POD else None,
             )
             for kind in CHILD_KINDS
         }
@@ -104,6 +122,8 @@ class Cache:
         """The store of a watched kind."""
         own: Mapping[str, Store[Any]] = {
             INSTANCE.kind: self.instances,
+            CONFIGURATION_GROUP.kind: self.groups,
+            NODE.kind: self.nodes,
             OPERATION.kind: self.operations,
             DATASTORE_VERSION.kind: self.versions,
             FLAVOR.kind: self.flavors,
@@ -119,6 +139,7 @@ class Cache:
         memory = self.memory(key)
         if memory.uid not in ("", uid):
             memory = self._memories[key] = Memory(confirmed_at=memory.confirmed_at)
+            self.member_changed(key)
         memory.uid = uid
         return memory
 
@@ -133,16 +154,48 @@ class Cache:
         """Seconds since the API server last showed the instance."""
         return self._clock() - self.memory(key).confirmed_at
 
+    def confirm_group(self, key: Key) -> None:
+        """The API server has just shown the ConfigurationGroup as it is in the store."""
+        self._groups_confirmed_at[key] = self._clock()
+
+    def group_confirmed_s_ago(self, key: Key) -> float:
+        """Seconds since the API server last showed the ConfigurationGroup."""
+        return self._clock() - self._groups_confirmed_at.get(key, float("-inf"))
+
+    def forget_group(self, key: Key) -> None:
+        self._groups_confirmed_at.pop(key, None)
+
     def instance(self, key: Key) -> DatabaseInstance | None:
         return self.instances.get(key.namespace, key.name)
 
+    def group(self, key: Key) -> ConfigurationGroup | None:
+        return self.groups.get(key.namespace, key.name)
+
     def catalogue(self) -> Catalogue:
         """What the administrator offers; unreadable entries are as good as absent ones."""
-        return Catalogue(
-            datastore_versions={r.name: v for r, v in self.versions.items() if v},
-            flavors={r.name: f for r, f in self.flavors.items() if f},
-            storage_classes={r.name: c for r, c in self.storage_classes.items()},
-        )
+        if self._catalogue is None:
+            versions = {r.name: v for r, v in self.versions.items() if v}
+            self._catalogue = Catalogue(
+                datastore_versions=versions,
+                flavors={r.name: f for r, f in self.flavors.items() if f},
+                storage_classes={r.name: c for r, c in self.storage_classes.items()},
+                rules=self._rulebook.rules(versions),
+            )
+        return self._catalogue
+
+    def node_ready(self, key: Key) -> bool | None:
+        """Whether the node of the instance's pod reports; None: cannot tell."""
+        pod = self.pod(key)
+        node = self.nodes.get("", pod.node) if pod is not None and pod.node is not None else None
+        return node.ready if node is not None else None
+
+    def member_changed(self, key: Key) -> None:
+        """There are news of an instance that concern those that get the same values."""
+        self.cohorts.member_changed(key, self.instance(key))
+
+    def _is_held(self, key: Key) -> bool:
+        memory = self._memories.get(key)
+        return memory is not None and memory.failure is not None
 
     def foreign(self, key: Key) -> Mapping[tuple[str, str], project.Seen]:
         """Objects of others under names that the instance needs, as long as that is believed."""
@@ -181,16 +234,39 @@ class Cache:
         seen = self.children[POD.kind].of(key).get(naming.pod(key.name))
         return seen.fact if seen and isinstance(seen.fact, PodFact) else None
 
+    def _group_changed(self, _: Key | None, group: ConfigurationGroup | None) -> None:
+        if group is not None:
+            self.group_is_news(Key(group.metadata.namespace or "", group.metadata.name))
+
+    def group_is_news(self, key: Key) -> None:
+        """A ConfigurationGroup is another one, or gone: it and whoever names it is woken."""
+        self.confirm_group(key)
+        self._wake_cohort(key)
+        for instance in self.cohorts.marks[key]:
+            self._wake(instance)
+
     def _version_changed(self, _: object, version: DatastoreVersion | None) -> None:
-        if version is not None:
-            self._wake_where(lambda i: i.spec.datastore.type == version.spec.datastore)
+        self._catalogue = None
+        if version is None:
+            return
+        self._wake_where(lambda i: i.spec.datastore.type == version.spec.datastore)
+        for ref, group in self.groups.items():
+            if group is not None and group.spec.datastore.type == version.spec.datastore:
+                self._wake_cohort(ref)
 
     def _flavor_changed(self, _: object, flavor: Flavor | None) -> None:
+        self._catalogue = None
         if flavor is not None:
             self._wake_where(lambda i: i.spec.flavor == flavor.metadata.name)
 
     def _class_changed(self, _: object, found: StorageClassFact) -> None:
+        self._catalogue = None
         self._wake_where(lambda i: i.spec.volume.storage_class_name in (None, found.name))
+
+    def _node_changed(self, _: object, node: project.NodeSeen) -> None:
+        for ref, seen in self._pods_by_node[node.name].items():
+            if isinstance(seen.fact, PodFact):
+                self._wake(Key(ref.namespace, seen.fact.labels[naming.LABEL_INSTANCE]))
 
     def _wake_where(self, concerned: Callable[[DatabaseInstance], bool]) -> None:
         for ref, instance in self.instances.items():
@@ -207,6 +283,22 @@ def _operation(obj: project.Json) -> tuple[Operation | None, Key | None]:
     if found is None:
         return None, None
     return found, Key(ref_of(obj).namespace, found.spec.instance_ref.name)
+
+
+def _group(obj: project.Json) -> tuple[ConfigurationGroup | None, None]:
+    return project.resource(ConfigurationGroup, obj), None
+
+
+def _node(obj: project.Json) -> tuple[project.NodeSeen, None]:
+    return project.node(obj), None
+
+
+def _node_of(seen: project.Seen) -> Mark[str] | None:
+    """Pods are found by their node."""
+    fact = seen.fact
+    if not seen.child.ours or not isinstance(fact, PodFact) or fact.node is None:
+        return None
+    return Mark(fact.node)
 
 
 def _version(obj: project.Json) -> tuple[DatastoreVersion | None, None]:

@@ -6,7 +6,15 @@ from typing import Any
 
 from coffer_common import naming
 from coffer_operator.build.digest import digest, live_digest
-from coffer_operator.kube.api import INSTANCE, SECRET, Key, Kind, Object
+from coffer_operator.kube.api import (
+    CONFIGURATION_GROUP,
+    INSTANCE,
+    OPERATION,
+    SECRET,
+    Key,
+    Kind,
+    Object,
+)
 from coffer_operator.observe import project
 from coffer_operator.observe.cache import Cache
 from coffer_operator.observe.world import Observer
@@ -14,7 +22,7 @@ from coffer_operator.plan.world import ActFailure
 
 
 class Notes:
-    """What happened to an instance's plans."""
+    """What happened to the plans of instances and of ConfigurationGroups."""
 
     def __init__(self, cache: Cache, observer: Observer) -> None:
         self._cache = cache
@@ -27,9 +35,12 @@ class Notes:
                 self._observer.wrote_secret(key, obj)
             return
         self._cache.store(kind).wrote(obj)
-        self._cache.no_longer_foreign(key, kind.kind, obj["metadata"]["name"])
         if kind == INSTANCE:
             self._cache.confirm(key)
+        elif kind == CONFIGURATION_GROUP:
+            self._cache.confirm_group(key)
+        elif kind != OPERATION:
+            self._cache.no_longer_foreign(key, kind.kind, obj["metadata"]["name"])
 
     def gone(self, key: Key, kind: Kind, name: str, uid: str) -> None:
         """There is no such object."""
@@ -66,6 +77,8 @@ class Notes:
         old = memory.failure
         since = old.since if old is not None else at
         memory.failure = ActFailure(step, reason, message, permanent, since)
+        if old is None:
+            self._cache.member_changed(key)
         return memory.failure != old
 
     def succeeded(self, key: Key) -> bool:
@@ -73,6 +86,8 @@ class Notes:
         memory = self._cache.memory(key)
         failed_before = memory.failure is not None
         memory.failure = None
+        if failed_before:
+            self._cache.member_changed(key)
         return failed_before
 
     def namespace_terminating(self, key: Key) -> None:

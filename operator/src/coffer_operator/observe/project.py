@@ -92,6 +92,21 @@ def storage_class(obj: Json) -> StorageClassFact:
     return StorageClassFact(obj["metadata"]["name"], default)
 
 
+@dataclass(frozen=True, slots=True)
+class NodeSeen:
+    """What is kept of a node: whether its kubelet reports; None: nobody has said yet."""
+
+    name: str
+    ready: bool | None
+
+
+def node(obj: Json) -> NodeSeen:
+    """A kubelet that fell silent has the status Unknown: the node does not report."""
+    conditions = (obj.get("status") or {}).get("conditions") or ()
+    ready = next((c["status"] for c in conditions if c["type"] == "Ready"), None)
+    return NodeSeen(intern(obj["metadata"]["name"]), None if ready is None else ready == "True")
+
+
 def timestamp(text: str | None) -> datetime | None:
     """A time of the API server (RFC 3339), aware."""
     return datetime.fromisoformat(text).astimezone(UTC) if text else None

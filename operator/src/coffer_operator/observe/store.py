@@ -1,4 +1,4 @@
-"""The cache of one kind: projections by namespace and name, indexed by instance.
+"""The cache of one kind: projections by namespace and name, indexed by instance and by a mark.
 
 Owns what the process believes of the cluster. Fed by an informer (or by kopf) and by the answers
 to our own writes, which come earlier than their events. Never does input or output.
@@ -7,13 +7,14 @@ resourceVersions are compared as numbers, which Kubernetes guarantees of every c
 since 1.35 and etcd has always given.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from coffer_operator.kube.api import Key
 
 T = TypeVar("T")
+B = TypeVar("B", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +27,55 @@ class Entry(Generic[T]):
     uid: str
 
 
+@dataclass(frozen=True, slots=True)
+class Mark(Generic[B]):
+    """What an object is found by beside its name, and what else of it counts there."""
+
+    by: B
+    facts: Hashable = None
+
+
 Project = Callable[[Mapping[str, Any]], tuple[T, Key | None]]
 OnChange = Callable[[Key | None, T], None]
+
+
+class Marks(Generic[T, B]):
+    """An index of a Store. `on_change` hears what objects were found by when that changes.
+
+    It hears of our own writes as well: what they change is known to their writer alone.
+    """
+
+    def __init__(
+        self,
+        mark: Callable[[T], Mark[B] | None],
+        on_change: Callable[[B, Key], None] | None = None,
+    ) -> None:
+        self._mark = mark
+        self._on_change = on_change
+        self._found: dict[B, dict[Key, T]] = {}
+
+    def __getitem__(self, by: B) -> Mapping[Key, T]:
+        """The objects that are found by this."""
+        return self._found.get(by, {})
+
+    def moved(self, ref: Key, old: T | None, new: T | None) -> None:
+        """An object appeared, changed or vanished."""
+        before = self._mark(old) if old is not None else None
+        after = self._mark(new) if new is not None else None
+        if before is not None and (after is None or after.by != before.by):
+            objects = self._found[before.by]
+            del objects[ref]
+            if not objects:
+                del self._found[before.by]
+            self._tell(before.by, ref)
+        if after is not None and new is not None:
+            self._found.setdefault(after.by, {})[ref] = new
+            if after != before:
+                self._tell(after.by, ref)
+
+    def _tell(self, by: B, ref: Key) -> None:
+        if self._on_change is not None:
+            self._on_change(by, ref)
 
 
 def version_of(obj: Mapping[str, Any]) -> int:
@@ -50,12 +98,18 @@ class Store(Generic[T]):
 
     `project` gives an object's projection and the instance it belongs to. `on_change` is called
     with that instance whenever the projection became another one, appeared or vanished, except
-    by our own writes, whose effect the writer knows.
+    by our own writes, whose effect the writer knows. `marks` is kept up to date by every change.
     """
 
-    def __init__(self, project: Project[T], on_change: OnChange[T] | None = None) -> None:
+    def __init__(
+        self,
+        project: Project[T],
+        on_change: OnChange[T] | None = None,
+        marks: Marks[T, Any] | None = None,
+    ) -> None:
         self._project = project
         self._on_change = on_change
+        self._marks = marks
         self._entries: dict[Key, Entry[T]] = {}
         self._by_owner: dict[Key, dict[str, T]] = {}
         self._stream_version = 0  # the stream has told everything up to here
@@ -71,6 +125,11 @@ class Store(Generic[T]):
     def knows(self, namespace: str, name: str) -> bool:
         """Whether the object exists, whatever its projection."""
         return Key(namespace, name) in self._entries
+
+    def identity(self, ref: Key) -> tuple[str, int]:
+        """The uid and the version of what is known of the object; nothing, and 0, of none."""
+        entry = self._entries.get(ref)
+        return (entry.uid, entry.version) if entry is not None else ("", 0)
 
     def of(self, owner: Key) -> Mapping[str, T]:
         """The objects of an instance, by name."""
@@ -158,6 +217,8 @@ class Store(Generic[T]):
         self._entries[ref] = Entry(item, owner, version, _uid_of(obj))
         if owner is not None:
             self._by_owner.setdefault(owner, {})[ref.name] = item
+        if self._marks is not None:
+            self._marks.moved(ref, old.item if old is not None else None, item)
         if not quiet and self._on_change is not None:
             if old is not None and old.owner not in (None, owner):
                 self._on_change(old.owner, old.item)
@@ -168,6 +229,8 @@ class Store(Generic[T]):
         entry = self._entries.pop(ref, None)
         if entry is not None:
             self._unindex(ref, entry)
+            if self._marks is not None:
+                self._marks.moved(ref, entry.item, None)
             if self._on_change is not None:
                 self._on_change(entry.owner, entry.item)
 

@@ -1,7 +1,7 @@
-"""Assembles the World of one instance from the caches.
+"""Assembles the World of one instance, or of one ConfigurationGroup, from the caches.
 
-Reads the API server by name alone: Secrets that it has not looked at, and a claim that informers
-do not show though there was one. Decides nothing.
+Reads the API server by name alone: Secrets that it has not looked at, a claim that informers do
+not show though there was one, and what a watch may be behind with. Decides nothing.
 """
 
 import asyncio
@@ -14,12 +14,14 @@ from typing import Final, Protocol
 from coffer_common import naming
 from coffer_common.resources.instance import DatabaseInstance
 from coffer_operator.kube.api import (
+    CONFIGURATION_GROUP,
     ENDPOINT_SLICE,
     INSTANCE,
     PVC,
     SECRET,
     STATEFUL_SET,
     Key,
+    Kind,
     KubeApi,
     NotFoundError,
     Object,
@@ -28,9 +30,11 @@ from coffer_operator.observe import project
 from coffer_operator.observe.agents import Agents
 from coffer_operator.observe.cache import Cache, Memory
 from coffer_operator.observe.project import Seen
+from coffer_operator.observe.store import version_of
 from coffer_operator.plan.world import (
     AgentFact,
     CertificateFact,
+    GroupWorld,
     SliceFact,
     StatefulSetFact,
     VolumeFact,
@@ -90,22 +94,50 @@ class Observer:
             await self._look_for_volume(key)
         return self._assemble(key, memory, instance, self._agents.fact(key))
 
+    def group_world(self, key: Key) -> GroupWorld | None:
+        """The World of a ConfigurationGroup; None if there is none (or none we can read)."""
+        group = self._cache.group(key)
+        if group is None:
+            return None
+        return GroupWorld(
+            now=self._now(),
+            group=group,
+            catalogue=self._cache.catalogue(),
+            members=self._cache.cohorts.members(key),
+        )
+
     async def confirm(self, key: Key) -> bool:
         """Read the instance anew; whether it still is as the cache has it.
 
         A watch can lag, or have missed a deletion. Raises the errors of KubeApi.
         """
-        seen = self._cache.instance(key)
+        same = await self.reread(INSTANCE, key)
+        if self._cache.instances.knows(*key):
+            self._cache.confirm(key)
+        return same
+
+    async def confirm_group(self, key: Key) -> bool:
+        """The same for a ConfigurationGroup; whoever is concerned by a difference is woken."""
+        if await self.reread(CONFIGURATION_GROUP, key):
+            self._cache.confirm_group(key)
+            return True
+        self._cache.group_is_news(key)
+        return False
+
+    async def reread(self, kind: Kind, key: Key) -> bool:
+        """Read a watched object anew into its cache; whether it is there and as it was.
+
+        Raises the errors of KubeApi.
+        """
+        store = self._cache.store(kind)
+        uid, version = store.identity(key)
         try:
-            found = await self._api.get(INSTANCE, key.namespace, key.name)
+            found = await self._api.get(kind, key.namespace or None, key.name)
         except NotFoundError:
-            uid = seen.metadata.uid if seen is not None else ""
-            self._cache.instances.wrote_deletion(key.namespace, key.name, uid)
+            store.wrote_deletion(key.namespace, key.name, uid)
             return False
-        self._cache.instances.wrote(found)
-        self._cache.confirm(key)
-        version = found["metadata"].get("resourceVersion")
-        return seen is not None and seen.metadata.resource_version == version
+        store.wrote(found)
+        return bool(version) and version == version_of(found)
 
     def forget(self, key: Key) -> None:
         """The instance is gone."""
@@ -179,6 +211,7 @@ class Observer:
             found[SECRET.kind, naming.agent_tls(key.name)] = memory.certificate_secret
         found.update(self._cache.foreign(key))
         group = instance.status.group or key.name
+        reference = instance.spec.configuration_ref
         stateful_set = _fact(found, STATEFUL_SET.kind, key.name)
         volume = _fact(found, PVC.kind, naming.data_volume(key.name))
         read_write = _fact(found, ENDPOINT_SLICE.kind, naming.read_write_slice(group))
@@ -195,12 +228,17 @@ class Observer:
             certificate=memory.certificate,
             certificate_known=memory.certificate_known,
             ca_fingerprint=self._certificates.fingerprint,
+            node_ready=self._cache.node_ready(key),
             operations=tuple(
                 sorted(
                     (o for o in self._cache.operations.of(key).values() if o is not None),
                     key=lambda o: (o.metadata.creation_timestamp or "", o.metadata.name),
                 )
             ),
+            configuration_group=self._cache.group(Key(key.namespace, reference.name))
+            if reference is not None
+            else None,
+            cohort=self._cache.cohorts.cohort(key, instance),
             namespace_terminating=memory.namespace_terminating,
             failure=memory.failure,
             ensured_users=frozenset(memory.ensured_users),

@@ -6,18 +6,24 @@ our own: kopf's makes a new authority per process and restarts to take up a rene
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from aiohttp import web
 
 from coffer_common.errors import UserError
+from coffer_common.resources.configuration import ConfigurationGroup
+from coffer_common.rules import Rules
 from coffer_operator.kube.api import (
+    CONFIGURATION_GROUP,
     DATASTORE_VERSION,
     INSTANCE,
     VALIDATING_WEBHOOK,
+    Key,
     KubeApi,
     Object,
 )
+from coffer_operator.plan.configuration import validate_group
 from coffer_operator.plan.validate import validate_datastore_version, validate_instance
 from coffer_operator.plan.world import Catalogue
 
@@ -27,15 +33,24 @@ PATH: Final = "/validate"
 _MAX_BODY_BYTES: Final = 4 * 1024 * 1024  # two objects of the size that etcd takes
 
 
-def review(request: Mapping[str, Any], catalogue: Catalogue) -> Object:
+@dataclass(frozen=True)
+class Known:
+    """What objects are judged by.
+
+    `group` gives the ConfigurationGroup of a name, `shipped` the rules that come with Coffer for a
+    datastore and version.
+    """
+
+    catalogue: Catalogue
+    group: Callable[[Key], ConfigurationGroup | None] = lambda _: None
+    shipped: Callable[[str, str], Rules | None] = lambda *_: None
+
+
+def review(request: Mapping[str, Any], known: Known) -> Object:
     """The response to the request of an AdmissionReview (admission.k8s.io/v1)."""
-    errors: list[UserError] = []
+    judge = _JUDGES.get(str((request.get("kind") or {}).get("kind")))
     obj, old = request.get("object"), request.get("oldObject")
-    kind = (request.get("kind") or {}).get("kind")
-    if obj is not None and kind == INSTANCE.kind:
-        errors = validate_instance(obj, catalogue, old)
-    elif obj is not None and kind == DATASTORE_VERSION.kind:
-        errors = validate_datastore_version(obj, catalogue, old)
+    errors = judge(obj, known, old) if judge is not None and obj is not None else []
     response: Object = {"uid": request["uid"], "allowed": not errors}
     if errors:
         response["status"] = {
@@ -46,19 +61,43 @@ def review(request: Mapping[str, Any], catalogue: Catalogue) -> Object:
     return response
 
 
-def application(catalogue: Callable[[], Catalogue | None]) -> web.Application:
+def _instance(obj: Object, known: Known, old: Object | None) -> list[UserError]:
+    reference = (obj.get("spec") or {}).get("configurationRef") or {}
+    namespace = (obj.get("metadata") or {}).get("namespace") or ""
+    group = known.group(Key(namespace, reference["name"])) if "name" in reference else None
+    return validate_instance(obj, known.catalogue, old, group)
+
+
+def _group(obj: Object, known: Known, old: Object | None) -> list[UserError]:
+    return validate_group(obj, known.catalogue, old)
+
+
+def _datastore_version(obj: Object, known: Known, old: Object | None) -> list[UserError]:
+    spec = obj.get("spec") or {}
+    shipped = known.shipped(str(spec.get("datastore")), str(spec.get("version")))
+    return validate_datastore_version(obj, known.catalogue, old, shipped)
+
+
+_JUDGES: Final[Mapping[str, Callable[[Object, Known, Object | None], list[UserError]]]] = {
+    INSTANCE.kind: _instance,
+    CONFIGURATION_GROUP.kind: _group,
+    DATASTORE_VERSION.kind: _datastore_version,
+}
+
+
+def application(known: Callable[[], Known | None]) -> web.Application:
     """The webhook's server.
 
-    Without a catalogue (None: not known yet) it answers 503: `failurePolicy` decides then.
+    While nothing is known yet (None) it answers 503: `failurePolicy` decides then.
     """
 
     async def handle(http: web.Request) -> web.Response:
-        known = catalogue()
-        if known is None:
+        judged_by = known()
+        if judged_by is None:
             raise web.HTTPServiceUnavailable(text="the catalogue is not known yet")
         try:
             request = (await http.json())["request"]
-            response = review(request, known)
+            response = review(request, judged_by)
         except (ValueError, KeyError, TypeError) as error:
             raise web.HTTPBadRequest(text="no AdmissionReview") from error
         return web.json_response(

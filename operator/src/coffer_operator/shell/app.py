@@ -28,9 +28,12 @@ from coffer_operator.guest import tls
 from coffer_operator.guest.client import HttpAgentClient
 from coffer_operator.kube.api import Key, KubeApi
 from coffer_operator.kube.client import connect
+from coffer_operator.observe.rulebook import packaged
+from coffer_operator.plan.configuration import plan_configuration
 from coffer_operator.plan.instance import plan_instance
+from coffer_operator.plan.turns import plan_turns
 from coffer_operator.shell import admission, crs
-from coffer_operator.shell.engine import Engine, Outside, Settings
+from coffer_operator.shell.engine import Engine, Outside, Planners, Settings
 from coffer_operator.shell.lease import NAME, Leadership
 from coffer_operator.shell.metrics import Metrics
 
@@ -105,7 +108,7 @@ async def _main(options: Options, stop: asyncio.Event) -> None:
         agents = await resources.enter_async_context(HttpAgentClient(process.agent_tls))
         process.engine = Engine(
             Outside(api, agents, authority, utc_now, process.rng),
-            plan_instance,
+            Planners(plan_instance, plan_configuration, plan_turns),
             Settings(operator_namespace=options.namespace, watch_own=False),
             told=metrics,
         )
@@ -214,11 +217,15 @@ class _Process:
             await asyncio.sleep(wait_s)
 
     async def serve_webhook(self, resources: AsyncExitStack) -> None:
-        """Answer the API server, from the catalogue that is known; closed with `resources`."""
+        """Answer the API server, from what is known by then; closed with `resources`."""
         engine = self.engine
-        app = admission.application(
-            lambda: engine.cache.catalogue() if engine.catalogue_synced else None
-        )
+
+        def known() -> admission.Known | None:
+            if not engine.catalogue_synced:
+                return None
+            return admission.Known(engine.cache.catalogue(), engine.cache.group, packaged)
+
+        app = admission.application(known)
         await _listen(app, self._options.webhook_port, resources, self._webhook_tls)
 
 

@@ -15,12 +15,17 @@ from typing import Any, Final, Protocol
 from coffer_common.errors import CofferError, Transient
 from coffer_operator.act.calls import Caller, draw_password
 from coffer_operator.act.execute import Executor, Issuer
+from coffer_operator.act.groups import GroupReporter
+from coffer_operator.act.report import Reporter
+from coffer_operator.act.step import Steps
 from coffer_operator.guest.api import AgentClient
 from coffer_operator.kube.api import (
     CHILD_KINDS,
+    CONFIGURATION_GROUP,
     DATASTORE_VERSION,
     FLAVOR,
     INSTANCE,
+    NODE,
     OPERATION,
     STORAGE_CLASS,
     Key,
@@ -32,14 +37,25 @@ from coffer_operator.observe.cache import Cache, selector
 from coffer_operator.observe.informer import Informer
 from coffer_operator.observe.journal import Notes
 from coffer_operator.observe.world import CertificateReader, Observer
+from coffer_operator.plan.world import PodFact
+from coffer_operator.shell.cohorts import (
+    COALESCE_S,
+    CohortReconciler,
+    GroupPlanner,
+    TurnPlanner,
+)
 from coffer_operator.shell.queue import WorkQueue
 from coffer_operator.shell.reconcile import Outcome, Planner, Reconciler
 
 log = logging.getLogger(__name__)
 
-CATALOGUE_KINDS: Final = (DATASTORE_VERSION, FLAVOR, STORAGE_CLASS)
+# what the webhook has to know, and so an operator that stands by
+CATALOGUE_KINDS: Final = (DATASTORE_VERSION, FLAVOR, STORAGE_CLASS, CONFIGURATION_GROUP)
 OWN_KINDS: Final = (INSTANCE, OPERATION)
 DEFAULT_WORKERS: Final = 16
+COHORT_WORKERS: Final = 2
+INSTANCES: Final = "DatabaseInstance"  # what a queue's keys are of, for the metrics
+GROUPS: Final = "ConfigurationGroup"
 
 
 class Certificates(Issuer, CertificateReader, Protocol):
@@ -56,9 +72,24 @@ class Settings:
 
 
 class Observing(Protocol):
-    """Who is told how long each look at an instance took."""
+    """Who is told how long each look took, and at what kind of object."""
 
-    def looked(self, key: Key, outcome: Outcome, seconds: float) -> None: ...
+    def looked(self, kind: str, outcome: Outcome, seconds: float) -> None: ...
+
+
+class Looker(Protocol):
+    """Does the work on one key."""
+
+    async def reconcile(self, key: Key) -> Outcome: ...
+
+
+@dataclass(frozen=True)
+class Planners:
+    """What decides: pure functions of a World."""
+
+    instance: Planner
+    group: GroupPlanner
+    turns: TurnPlanner
 
 
 @dataclass(frozen=True)
@@ -82,7 +113,7 @@ class Engine:
     def __init__(
         self,
         outside: Outside,
-        planner: Planner,
+        planners: Planners,
         settings: Settings | None = None,
         told: Observing | None = None,
     ) -> None:
@@ -90,38 +121,21 @@ class Engine:
         self.queue = WorkQueue(outside.rng)
         self.active = asyncio.Event()  # cleared: no worker starts anything
         self.active.set()
-        self.agents = Agents(outside.agents, self.queue.add, rng=outside.rng)
+        self.cohort_queue = WorkQueue(outside.rng)
         self.cache = Cache(
             wake=self.queue.add,
-            pod_changed=self.agents.follow,
+            wake_cohort=lambda cohort: self.cohort_queue.add(cohort, COALESCE_S),
+            pod_changed=self._pod_changed,
             clock=lambda: asyncio.get_running_loop().time(),
         )
-        observer = Observer(
-            outside.api,
-            self.cache,
-            self.agents,
-            outside.certificates,
-            now=outside.now,
-            operator_namespace=self.settings.operator_namespace,
+        self.agents = Agents(
+            outside.agents,
+            self.queue.add,
+            rng=outside.rng,
+            configured=self.cache.member_changed,
         )
-        notes = Notes(self.cache, observer)
-        executor = Executor(
-            outside.api,
-            Caller(outside.api, outside.agents, notes, outside.draw),
-            outside.certificates,
-            notes,
-            now=outside.now,
-            may_write=self.active.is_set,
-        )
-        self._reconciler = Reconciler(
-            queue=self.queue,
-            cache=self.cache,
-            observer=observer,
-            notes=notes,
-            executor=executor,
-            planner=planner,
-            now=outside.now,
-        )
+        self.cache.cohorts.follow(self.agents)
+        self._lookers = self._make_lookers(outside, planners)
         self._told = told
         self.informers: Mapping[str, Informer] = {
             kind.kind: Informer(
@@ -131,8 +145,46 @@ class Engine:
                 label_selector=selector(kind),
                 rng=outside.rng,
             )
-            for kind in (*CATALOGUE_KINDS, *CHILD_KINDS, *OWN_KINDS)
+            for kind in (*CATALOGUE_KINDS, *CHILD_KINDS, *OWN_KINDS, NODE)
         }
+
+    def _pod_changed(self, key: Key, pod: PodFact | None) -> None:
+        self.agents.follow(key, pod)
+
+    def _make_lookers(
+        self, outside: Outside, planners: Planners
+    ) -> Mapping[str, tuple[WorkQueue, Looker]]:
+        """Who works on which queue, by the kind of its keys."""
+        observer = Observer(
+            outside.api,
+            self.cache,
+            self.agents,
+            outside.certificates,
+            now=outside.now,
+            operator_namespace=self.settings.operator_namespace,
+        )
+        notes = Notes(self.cache, observer)
+        steps, reporter = Steps(self.active.is_set), Reporter(outside.api, notes, outside.now)
+        caller = Caller(outside.api, outside.agents, notes, outside.draw)
+        instances = Reconciler(
+            queue=self.queue,
+            cache=self.cache,
+            observer=observer,
+            notes=notes,
+            executor=Executor(outside.api, caller, outside.certificates, notes, reporter, steps),
+            planner=planners.instance,
+            now=outside.now,
+        )
+        cohorts = CohortReconciler(
+            queue=self.cohort_queue,
+            cache=self.cache,
+            observer=observer,
+            reporter=GroupReporter(reporter, steps),
+            planner=planners.group,
+            turns=planners.turns,
+            wake=self.queue.add,
+        )
+        return {INSTANCES: (self.queue, instances), GROUPS: (self.cohort_queue, cohorts)}
 
     @property
     def catalogue_synced(self) -> bool:
@@ -156,14 +208,18 @@ class Engine:
         """
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._inform_of((*CHILD_KINDS, *OWN_KINDS)))
-                for informer in self.informers.values():
-                    await informer.synced.wait()
+                group.create_task(self._inform_of((*CHILD_KINDS, *OWN_KINDS, NODE)))
+                for kind, informer in self.informers.items():
+                    if kind != NODE.kind:  # without nodes there is only less to tell
+                        await informer.synced.wait()
                 log.info("caches filled: %d instances", len(self.cache.instances))
                 for number in range(self.settings.workers):
-                    group.create_task(self._work(), name=f"worker {number}")
+                    group.create_task(self._work(INSTANCES), name=f"worker {number}")
+                for number in range(COHORT_WORKERS):
+                    group.create_task(self._work(GROUPS), name=f"cohort worker {number}")
         finally:
             self.queue.close()
+            self.cohort_queue.close()
             await self.agents.close()
 
     async def _inform_of(self, kinds: Iterable[Kind]) -> None:
@@ -183,30 +239,32 @@ class Engine:
         else:
             store.saw(obj)
 
-    async def _work(self) -> None:
+    async def _work(self, kind: str) -> None:
         loop = asyncio.get_running_loop()
+        queue, looker = self._lookers[kind]
         while True:
             await self.active.wait()
-            key = await self.queue.get()
+            key = await queue.get()
             started = loop.time()
             try:
-                outcome = await self._look(key) if self.active.is_set() else None
+                outcome = await self._look(queue, looker, key) if self.active.is_set() else None
                 if outcome is None:
-                    self.queue.add(key)
+                    queue.add(key)
                 elif self._told is not None:
-                    self._told.looked(key, outcome, loop.time() - started)
+                    self._told.looked(kind, outcome, loop.time() - started)
             finally:
-                self.queue.done(key)
+                queue.done(key)
 
-    async def _look(self, key: Key) -> Outcome:
+    @staticmethod
+    async def _look(queue: WorkQueue, looker: Looker, key: Key) -> Outcome:
         try:
-            return await self._reconciler.reconcile(key)
+            return await looker.reconcile(key)
         except CofferError as error:
             asked_s = error.retry_after_s if isinstance(error, Transient) else None
-            wait_s = self.queue.failed(key, asked_s or 0.0)
+            wait_s = queue.failed(key, asked_s or 0.0)
             log.warning("%s/%s: %s; again in %.1f s", key.namespace, key.name, error, wait_s)
         except Exception:
-            # The loop boundary: a bug that one instance brings out must not stop the others.
-            wait_s = self.queue.failed(key)
+            # The loop boundary: a bug that one key brings out must not stop the others.
+            wait_s = queue.failed(key)
             log.exception("%s/%s: unexpected; again in %.1f s", key.namespace, key.name, wait_s)
         return Outcome(wrote=False, failed=True)

@@ -1,15 +1,14 @@
 """The operator's metrics. What can be read off the caches is read when a scrape comes."""
 
 from collections import Counter as Tally
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from coffer_operator.kube.api import Key
-from coffer_operator.shell.engine import Engine
+from coffer_operator.shell.engine import GROUPS, INSTANCES, Engine
 from coffer_operator.shell.reconcile import Outcome
 
 _SECONDS: Final = (0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0)
@@ -36,8 +35,8 @@ class Metrics:
         )
         self._look_seconds = Histogram(
             "coffer_reconcile_seconds",
-            "Duration of one look at an instance: observe, plan and act.",
-            ("result",),
+            "Duration of one look at an object: observe, plan and act.",
+            ("kind", "result"),
             buckets=_SECONDS,
             registry=self.registry,
         )
@@ -48,10 +47,10 @@ class Metrics:
         if verb != "watch":
             self._request_seconds.labels(verb).observe(seconds)
 
-    def looked(self, key: Key, outcome: Outcome, seconds: float) -> None:
-        """A worker has finished with an instance. Keys are no labels: there are too many."""
+    def looked(self, kind: str, outcome: Outcome, seconds: float) -> None:
+        """A worker has finished with an object. Keys are no labels: there are too many."""
         result = "failed" if outcome.failed else "acted" if outcome.wrote else "unchanged"
-        self._look_seconds.labels(result).observe(seconds)
+        self._look_seconds.labels(kind, result).observe(seconds)
 
     def watch(self, engine: Engine) -> None:
         """Show what the engine's caches hold."""
@@ -65,11 +64,16 @@ class _Caches(Collector):
     def collect(self) -> Iterator[Metric]:
         engine = self._engine
         yield _gauge("coffer_active", "1 while this operator may act.", engine.active.is_set())
-        yield _gauge("coffer_queue_depth", "Instances that wait for a worker.", len(engine.queue))
-        yield _gauge(
+        queues = {INSTANCES: engine.queue, GROUPS: engine.cohort_queue}
+        yield _by_kind(
+            "coffer_queue_depth",
+            "Objects that wait for a worker.",
+            {kind: len(queue) for kind, queue in queues.items()},
+        )
+        yield _by_kind(
             "coffer_queue_oldest_seconds",
-            "How long the instance has waited that waits longest.",
-            engine.queue.oldest_s(),
+            "How long the object has waited that waits longest.",
+            {kind: queue.oldest_s() for kind, queue in queues.items()},
         )
         ages = engine.agents.ages_s()
         yield _gauge(
@@ -96,6 +100,15 @@ class _Caches(Collector):
         ).items():
             operations.add_metric([kind, phase], count)
         yield operations
+        groups = [group for _, group in engine.cache.groups.items() if group is not None]
+        yield _gauge("coffer_configuration_groups", "ConfigurationGroups.", len(groups))
+
+
+def _by_kind(name: str, text: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=["kind"])
+    for kind, value in values.items():
+        family.add_metric([kind], value)
+    return family
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

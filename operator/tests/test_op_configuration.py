@@ -1,0 +1,448 @@
+"""Configuration groups between caches, queues and API server: who is woken, what is written."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from coffer_common.wire import (
+    ConfigurationRequest,
+    ConfigurationStatus,
+    DataState,
+    DataStatus,
+    EngineState,
+    EngineStatus,
+    GuestStatus,
+)
+from coffer_operator.kube.api import (
+    CONFIGURATION_GROUP,
+    DATASTORE_VERSION,
+    EVENT,
+    INSTANCE,
+    NODE,
+    OPERATION,
+    PVC,
+    ConflictError,
+    Key,
+    Object,
+)
+from coffer_operator.plan.model import (
+    Apply,
+    EventNote,
+    GroupPlan,
+    Plan,
+    PutConfiguration,
+    StartOperation,
+)
+from coffer_operator.plan.world import GroupWorld, Member, World
+from op_plan_worlds import instance_obj
+from op_stage import LABELS, NS, Stage, always
+
+pytestmark = pytest.mark.looptime
+
+REFERENCE = {"configurationRef": {"name": "tuned"}}
+
+
+@pytest.fixture
+async def stage() -> Stage:
+    return Stage()
+
+
+def make_group(stage: Stage, **values: Any) -> Object:
+    datastore = {"type": "mariadb", "version": "10.11"}
+    return stage.write(
+        CONFIGURATION_GROUP,
+        {
+            "metadata": {"name": "tuned", "namespace": NS},
+            "spec": {"datastore": datastore, "values": values},
+        },
+    )
+
+
+def attach(stage: Stage, name: str = "shop", group: str | None = "tuned") -> None:
+    reference = {"name": group} if group else None
+    stage.server.patch(INSTANCE, NS, name, {"spec": {"configurationRef": reference}}, manager="u")
+
+
+def make_instance(stage: Stage, name: str, **spec: Any) -> None:
+    stage.write(
+        INSTANCE,
+        {"metadata": {"name": name, "namespace": NS}, "spec": instance_obj(**spec)["spec"]},
+    )
+
+
+def says(stage: Stage, accepted: str, live: str | None = None) -> GuestStatus:
+    return GuestStatus(
+        etag=f"{accepted}/{live}",
+        agent_version="1",
+        boot_id="b",
+        instance_uid=stage.instance["metadata"]["uid"],
+        pod_uid="p",
+        data=DataStatus(state=DataState.LAID_OUT),
+        engine=EngineStatus(state=EngineState.RUNNING),
+        configuration=ConfigurationStatus(accepted=accepted, live=live or accepted),
+    )
+
+
+def members(stage: Stage) -> list[str]:
+    """Of the group, when it was looked at last."""
+    return [member.name for member in stage.groups[-1].members]
+
+
+async def test_an_instance_knows_its_group_and_its_mates(stage: Stage) -> None:
+    make_group(stage, wait_timeout=100)
+    make_instance(stage, "bar", **REFERENCE)
+    make_instance(stage, "other")
+    attach(stage)
+    async with stage.running(always(Plan())):
+        [world] = [w for w in stage.worlds if w.instance.metadata.name == "shop"][-1:]
+        assert world.configuration_group is not None
+        assert world.configuration_group.spec.values == {"wait_timeout": 100}
+        assert [m.name for m in world.cohort] == ["bar", "shop"]
+        [alone] = [w for w in stage.worlds if w.instance.metadata.name == "other"][-1:]
+        assert alone.configuration_group is None
+        assert [m.name for m in alone.cohort] == ["other"]
+        assert members(stage) == ["bar", "shop"]
+
+
+async def test_an_edited_group_wakes_itself_and_those_that_name_it(stage: Stage) -> None:
+    make_group(stage, wait_timeout=100)
+    make_instance(stage, "other")
+    attach(stage)
+    async with stage.running(always(Plan())):
+        stage.worlds.clear()
+        stage.groups.clear()
+        for seconds in range(10):
+            patch = {"spec": {"values": {"wait_timeout": seconds + 1}}}
+            stage.server.patch(CONFIGURATION_GROUP, NS, "tuned", patch, manager="u")
+            await asyncio.sleep(0.01)
+        await stage.settle()
+        assert {w.instance.metadata.name for w in stage.worlds} == {"shop"}
+        last = stage.worlds[-1].configuration_group
+        assert last is not None
+        assert last.spec.values == {"wait_timeout": 10}
+        assert len(stage.groups) == 1, "ten edits are one look at the group"
+
+
+async def test_a_group_hears_of_those_that_come_and_go(stage: Stage) -> None:
+    make_group(stage)
+    async with stage.running(always(Plan())):
+        assert members(stage) == []
+        attach(stage)
+        await stage.settle()
+        assert members(stage) == ["shop"]
+        attach(stage, group=None)
+        await stage.settle()
+        assert members(stage) == []
+        attach(stage)
+        await stage.settle()
+        stage.server.delete(INSTANCE, NS, "shop")
+        await stage.settle()
+        assert members(stage) == []
+
+
+async def test_one_that_leaves_is_no_member(stage: Stage) -> None:
+    make_group(stage)
+    attach(stage)
+    held = {"metadata": {"finalizers": ["test/hold"]}}
+    stage.server.patch(INSTANCE, NS, "shop", held, manager="u")
+    async with stage.running(always(Plan())):
+        stage.server.delete(INSTANCE, NS, "shop")
+        await stage.settle()
+        assert members(stage) == []
+        assert [m.name for m in stage.worlds[-1].cohort] == ["shop"], "itself, at least"
+
+
+async def test_what_an_agent_says_of_its_configuration_goes_to_the_group(stage: Stage) -> None:
+    make_group(stage)
+    attach(stage)
+    stage.make_pod()
+    async with stage.running(always(Plan())):
+        [member] = stage.groups[-1].members
+        assert member == Member(NS, "shop", None, None, None, reachable=False)
+        stage.agents.says("10.0.0.9", says(stage, "one"))
+        await stage.settle(3)
+        [member] = stage.groups[-1].members
+        assert member.reachable
+        assert member.configuration == ConfigurationStatus(accepted="one", live="one")
+        looks = len(stage.groups)
+        quiet = says(stage, "one").model_copy(
+            update={"etag": "x", "databases": ("a",)}
+        )  # news for the instance alone
+        stage.agents.says("10.0.0.9", quiet)
+        await stage.settle()
+        assert len(stage.groups) == looks
+        stage.agents.says("10.0.0.9", says(stage, "two", "one"))
+        await stage.settle()
+        assert len(stage.groups) == looks + 1
+        del stage.agents.statuses["10.0.0.9"]
+        stage.agents.news.set()
+        await stage.settle(10)
+        [member] = stage.groups[-1].members
+        assert not member.reachable
+        assert member.configuration == ConfigurationStatus(accepted="two", live="one")
+
+
+async def test_a_deleted_namesakes_word_is_not_a_members(stage: Stage) -> None:
+    make_group(stage)
+    attach(stage)
+    stage.make_pod()
+    other = says(stage, "one").model_copy(update={"instance_uid": "another"})
+    stage.agents.says("10.0.0.9", other)
+    async with stage.running(always(Plan())):
+        await stage.settle(3)
+        [member] = stage.groups[-1].members
+        assert (member.configuration, member.reachable) == (None, False)
+
+
+async def test_one_whose_plans_fail_is_held_and_others_hear_of_it(stage: Stage) -> None:
+    make_group(stage)
+    attach(stage)
+    mended: list[bool] = []
+
+    def planner(_: World) -> Plan:
+        call = PutConfiguration(ConfigurationRequest(hash="h"))
+        return Plan() if mended else Plan(calls=(call,))  # there is no pod
+
+    async with stage.running(planner):
+        await stage.settle(30)
+        [member] = stage.groups[-1].members
+        assert member.held
+        mended.append(True)
+        await stage.settle(60)
+        [member] = stage.groups[-1].members
+        assert not member.held
+
+
+async def test_a_groups_status_is_written_once_and_its_events_too(stage: Stage) -> None:
+    make_group(stage)
+
+    def plan(world: GroupWorld) -> GroupPlan:
+        status = {"observedGeneration": world.group.metadata.generation, "attached": 3}
+        new = world.group.status.observed_generation != world.group.metadata.generation
+        events = (EventNote("Applied", "all of them"),) if new else ()
+        return GroupPlan(status=status, events=events)
+
+    stage.group_planner = plan
+    async with stage.running(always(Plan())):
+        await stage.settle(3600)
+        assert stage.requests.count("patch ConfigurationGroup tuned") == 1
+        assert stage.server.get(CONFIGURATION_GROUP, NS, "tuned")["status"]["attached"] == 3
+        [event] = stage.server.every(EVENT)
+        about = event["involvedObject"]
+        assert (about["kind"], about["name"]) == ("ConfigurationGroup", "tuned")
+
+
+async def test_a_group_that_is_gone_is_forgotten_and_told(stage: Stage) -> None:
+    make_group(stage)
+    attach(stage)
+    async with stage.running(always(Plan())):
+        stage.server.delete(CONFIGURATION_GROUP, NS, "tuned")
+        await stage.settle()
+        assert stage.worlds[-1].configuration_group is None
+        looks = len(stage.groups)
+        await stage.settle(3600)
+        assert len(stage.groups) == looks
+
+
+async def test_a_group_wakes_whom_its_plan_names(stage: Stage) -> None:
+    make_group(stage)
+    attach(stage)
+    make_instance(stage, "bar", **REFERENCE)
+    async with stage.running(always(Plan())):
+        stage.worlds.clear()
+        stage.group_planner = lambda _: GroupPlan(status={}, wake=("bar",))
+        stage.engine.cohort_queue.add(Key(NS, "tuned"))
+        await stage.settle()
+        assert [w.instance.metadata.name for w in stage.worlds] == ["bar"]
+
+
+async def test_without_a_group_those_of_a_version_wake_each_other(stage: Stage) -> None:
+    make_instance(stage, "bar")
+    resolved = {"type": "mariadb", "version": "10.11", "name": "mariadb-10.11"}
+    for name in ("shop", "bar"):
+        status = {"status": {"datastore": resolved}}
+        stage.server.patch(INSTANCE, NS, name, status, subresource="status", manager="u")
+    stage.make_pod()
+    asked: list[tuple[str, list[str]]] = []
+
+    def turns(version: str, _: object, members: Any) -> list[tuple[str, str]]:
+        asked.append((version, [member.name for member in members]))
+        return [(NS, "bar")]
+
+    stage.turns = turns
+    async with stage.running(always(Plan())):
+        assert stage.worlds[-1].cohort == stage.worlds[0].cohort
+        assert [m.name for m in stage.worlds[0].cohort] == ["bar", "shop"]
+        asked.clear()
+        stage.worlds.clear()
+        stage.agents.says("10.0.0.9", says(stage, "one"))
+        await stage.settle(3)
+        assert asked == [("mariadb-10.11", ["bar", "shop"])]
+        assert "bar" in {w.instance.metadata.name for w in stage.worlds}
+
+
+# --- writing ---------------------------------------------------------------------------------
+
+
+def make_operation() -> StartOperation:
+    return StartOperation(
+        {
+            "apiVersion": OPERATION.api_version,
+            "kind": "Operation",
+            "metadata": {"name": "shop-auto-1", "namespace": NS},
+            "spec": {"instanceRef": {"name": "shop"}, "type": "Restart"},
+        }
+    )
+
+
+async def test_an_operation_is_made_once_and_wakes_its_instance(stage: Stage) -> None:
+    async with stage.running(always(Plan(start_operation=make_operation()))):
+        assert stage.server.get(OPERATION, NS, "shop-auto-1")
+        assert [o.metadata.name for o in stage.worlds[-1].operations] == ["shop-auto-1"]
+        await stage.look()
+        await stage.settle(30)
+        assert stage.worlds[-1].failure is None, "one that is there already is no failure"
+
+
+async def test_a_configuration_is_sent_only_of_a_group_that_was_seen_lately(stage: Stage) -> None:
+    make_group(stage, wait_timeout=1)
+    attach(stage)
+    stage.make_pod()
+    armed: list[bool] = []
+
+    def planner(world: World) -> Plan:
+        group = world.configuration_group
+        if not armed or group is None:
+            return Plan()
+        value = group.spec.values["wait_timeout"]
+        done = stage.agents.calls and stage.agents.calls[-1][1].hash == str(value)
+        call = PutConfiguration(ConfigurationRequest(hash=str(value)))
+        return Plan() if done else Plan(calls=(call,))
+
+    async with stage.running(planner):
+        await stage.settle(120)
+        stage.faults.deaf = True
+        patch = {"spec": {"values": {"wait_timeout": 2}}}
+        stage.server.patch(CONFIGURATION_GROUP, NS, "tuned", patch, manager="u")
+        armed.append(True)
+        await stage.look()
+        assert [about.hash for _, about in stage.agents.calls] == ["2"]
+        assert stage.requests.count("get ConfigurationGroup tuned") == 1
+
+
+async def test_no_volume_is_made_for_an_instance_that_is_gone(stage: Stage) -> None:
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "shop-data", "namespace": NS, "labels": LABELS},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    }
+    armed: list[bool] = []
+
+    def planner(_: World) -> Plan:
+        return Plan(apply=(Apply(claim, create_only=True),) if armed else ())
+
+    async with stage.running(planner):
+        stage.faults.deaf = True
+        stage.server.delete(INSTANCE, NS, "shop")
+        armed.append(True)
+        await stage.look()
+        assert stage.server.every(PVC) == []
+        assert "get DatabaseInstance shop" in stage.requests
+
+
+async def test_after_two_conflicts_in_a_row_the_object_is_read(stage: Stage) -> None:
+    make_group(stage)
+    stage.group_planner = lambda _: GroupPlan(status={"attached": 1})
+    kind = ("patch", "ConfigurationGroup")
+    stage.faults.errors[kind] = [ConflictError("modified"), ConflictError("modified")]
+    async with stage.running(always(Plan())):
+        about = [r for r in stage.requests if r.endswith("ConfigurationGroup tuned")]
+        assert about == ["get ConfigurationGroup tuned", "patch ConfigurationGroup tuned"]
+        assert stage.server.get(CONFIGURATION_GROUP, NS, "tuned")["status"] == {"attached": 1}
+
+
+async def test_a_status_of_an_older_version_does_not_wait_for_the_watch(stage: Stage) -> None:
+    said = {"phase": "Building"}
+
+    def planner(_: World) -> Plan:
+        return Plan(status=said)
+
+    async with stage.running(planner):
+        stage.faults.deaf = True
+        stage.server.patch(INSTANCE, NS, "shop", {"metadata": {"labels": {"a": "b"}}}, manager="u")
+        said["phase"] = "Active"
+        await stage.look()
+        assert stage.server.get(INSTANCE, NS, "shop")["status"]["phase"] == "Active"
+        assert stage.requests.count("get DatabaseInstance shop") == 1
+
+
+# --- the catalogue and the nodes -----------------------------------------------------------------
+
+
+def make_version(stage: Stage, **spec: Any) -> None:
+    stage.write(
+        DATASTORE_VERSION,
+        {
+            "metadata": {"name": "mariadb-10.11"},
+            "spec": {
+                "datastore": "mariadb",
+                "version": "10.11",
+                "manager": "mariadb",
+                "image": "x",
+                "port": 3306,
+                "minVolumeSize": "1Gi",
+            }
+            | spec,
+        },
+    )
+
+
+async def test_rules_are_those_packaged_with_the_administrators(stage: Stage) -> None:
+    make_group(stage)
+    make_version(stage)
+    async with stage.running(always(Plan())):
+        rules = stage.worlds[-1].catalogue.rules["mariadb-10.11"]
+        assert rules.check({"wait_timeout": "1h"}) == {"wait_timeout": 3600}
+        looks = len(stage.groups)
+        narrower = {"spec": {"parameters": [{"name": "wait_timeout", "max": 60}]}}
+        stage.server.patch(DATASTORE_VERSION, None, "mariadb-10.11", narrower, manager="u")
+        await stage.settle()
+        assert stage.worlds[-1].catalogue.rules["mariadb-10.11"].get("wait_timeout").max == 60
+        assert len(stage.groups) > looks, "what is valid may be another"
+        wrong = {"spec": {"parameters": [{"name": "wait_timeout", "type": "enum"}]}}
+        stage.server.patch(DATASTORE_VERSION, None, "mariadb-10.11", wrong, manager="u")
+        await stage.settle()
+        assert stage.worlds[-1].catalogue.rules["mariadb-10.11"].get("wait_timeout").max == 60
+
+
+async def test_an_engine_without_packaged_rules_has_the_administrators(stage: Stage) -> None:
+    words = [{"name": "speed", "type": "integer", "max": 9}]
+    make_version(stage, datastore="strange", version="1", parameters=words)
+    async with stage.running(always(Plan())):
+        rules = stage.worlds[-1].catalogue.rules["mariadb-10.11"]
+        assert rules.check({"speed": "5"}) == {"speed": 5}
+
+
+async def test_a_node_that_falls_silent_wakes_those_that_run_on_it(stage: Stage) -> None:
+    stage.make_pod()
+    stage.write(NODE, {"metadata": {"name": "n1"}})
+    stage.write(NODE, {"metadata": {"name": "n2"}})
+
+    def becomes(name: str, word: str) -> None:
+        status = {"status": {"conditions": [{"type": "Ready", "status": word}]}}
+        stage.server.patch(NODE, None, name, status, subresource="status", manager="k")
+
+    async with stage.running(always(Plan())):
+        assert {w.node_ready for w in stage.worlds} == {None}
+        becomes("n1", "True")
+        await stage.settle()
+        assert [w.node_ready for w in stage.worlds[-1:]] == [True]
+        looks = len(stage.worlds)
+        becomes("n1", "Unknown")
+        await stage.settle()
+        assert [w.node_ready for w in stage.worlds[looks:]] == [False]
+        becomes("n2", "False")
+        await stage.settle()
+        assert len(stage.worlds) == looks + 1
