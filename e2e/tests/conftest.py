@@ -3,9 +3,10 @@
 KEEP=1 leaves the cluster up; the next run begins by taking it down.
 """
 
+import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
@@ -132,3 +133,20 @@ def _unasked(kube: Kube) -> bool:
     except KubectlError:
         return False
     return True
+
+
+@pytest.fixture
+def fatal_parameter(kube: Kube) -> Iterator[str]:
+    """A parameter that the administrator allows by mistake: the server does not start with it."""
+    name = "no_such_option"
+    patch_catalogue(kube, {"parameters": [{"name": name, "type": "string"}]})
+    try:
+        yield name
+    finally:
+        patch_catalogue(kube, {"parameters": None})
+
+
+def patch_catalogue(kube: Kube, spec: Mapping[str, object]) -> None:
+    """A merge patch of the default MariaDB's entry."""
+    patch = json.dumps({"spec": spec})
+    kube.run("patch", "datastoreversion", "mariadb-10.11", "--type=merge", f"-p={patch}")

@@ -123,13 +123,12 @@ def test_a_value_set_by_hand_is_put_right_and_told(space: Space) -> None:
     wait_until("an Event", lambda: "ConfigurationDrift" in space.events("db"))
 
 
-def test_an_engine_that_does_not_start_goes_back(space: Space) -> None:
+def test_an_engine_that_does_not_start_goes_back(space: Space, fatal_parameter: str) -> None:
     space.apply(group("conf", {"max_connections": 60}), configured())
     space.wait_ready("db")
-    # allowed by every rule, and fatal: the server has no such file system block for direct I/O
-    replace_values(space, {"max_connections": 61, "innodb_data_file_path": "ibdata1:1M"})
+    replace_values(space, {"max_connections": 61, fatal_parameter: "1"})
     wait_running(space, "max_connections", 61)
-    wait_until("pending", lambda: pending(space) == ["innodb_data_file_path"])
+    wait_until("pending", lambda: pending(space) == [fatal_parameter])
     restart(space)
     wait_states(space, {"db": "RolledBack"})
     assert condition(get_group(space), "Stalled")["status"] == "True"

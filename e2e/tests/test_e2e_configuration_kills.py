@@ -57,12 +57,14 @@ def test_one_that_is_away_holds_up_nobody(space: Space) -> None:
     wait_states(space, dict.fromkeys(names, "Applied"))
 
 
-def test_a_rollout_stops_at_the_first_that_is_rolled_back(space: Space) -> None:
+def test_a_rollout_stops_at_the_first_that_is_rolled_back(
+    space: Space, fatal_parameter: str
+) -> None:
     names = ["db0", "db1"]
     space.apply(group("conf", {}, rollout={"maxConcurrent": 1}), *(configured(n) for n in names))
     for name in names:
         space.wait_ready(name, timeout_s=120)
-    replace_values(space, {"innodb_data_file_path": "ibdata1:1M"})
+    replace_values(space, {fatal_parameter: "1"})
     for name in names:
         wait_until("pending", lambda name=name: pending(space, name))  # type: ignore[misc] # bound
     restart(space, "db0")
