@@ -70,6 +70,30 @@ def test_a_restart_goes_on_with_another_operator() -> None:
     assert status_of(plan_instance(again))["startedAt"] == "2026-11-22T12:00:00Z"
 
 
+def test_an_operation_does_not_go_on_with_another_instance_of_the_name() -> None:
+    subject = asked(operation())
+    subject = later(advance(subject, plan_instance(subject)), 5)
+    assert subject.operations[0].status.instance_uid == subject.instance.metadata.uid
+    begun = subject.operations[0].model_dump(by_alias=True, mode="json")
+    begun["status"]["instanceUid"] = "of a former one"
+    subject = asked(Operation.model_validate(begun), operation("next"), subject=subject)
+    plan = plan_instance(subject)
+    failed = status_of(plan)
+    assert (failed["phase"], failed["conditions"][0]["reason"]) == ("Failed", "InstanceReplaced")
+    assert failed["instanceUid"] == "of a former one"
+    assert [(e.reason, e.operation, e.warning) for e in plan.events if e.operation == "op"] == [
+        ("Failed", "op", True)
+    ]
+    assert [call.token for call in plan.calls if isinstance(call, EngineCall)] == ["uid-next"]
+    after = plan_instance(advance(subject, plan))
+    assert [patch.name for patch in after.operations] == ["next"]
+
+
+def test_an_operation_that_has_not_begun_is_for_whoever_bears_the_name() -> None:
+    waiting = operation(status={"phase": "New"})
+    assert status_of(plan_instance(asked(waiting)))["phase"] == "Running"
+
+
 def test_a_restart_after_an_edit_replaces_the_pod() -> None:
     subject = edited(ready_world(), flavor="small")
     subject = asked(operation(), subject=later(subject, 30))

@@ -11,7 +11,10 @@ from coffer_operator.plan.finding import Truth
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an Operation is; times are RFC 3339."""
+    """How far an Operation is; times are RFC 3339.
+
+    `reason`: of its conditions, where that is not the phase.
+    """
 
     phase: OperationPhase
     message: str
@@ -19,6 +22,8 @@ class Progress:
     started_at: str | None = None
     deadline: str | None = None
     finished_at: str | None = None
+    instance_uid: str | None = None
+    reason: str | None = None
 
 
 def wanted_status(operation: Operation, progress: Progress, now: datetime) -> dict[str, Any]:
@@ -26,7 +31,7 @@ def wanted_status(operation: Operation, progress: Progress, now: datetime) -> di
     former = operation.status
     generation = operation.metadata.generation
     conditions = Conditions(by_type(former.conditions), generation, now)
-    reason, message = progress.phase.value, progress.message
+    reason, message = progress.reason or progress.phase.value, progress.message
     done = progress.phase is OperationPhase.COMPLETED
     conditions.add("Ready", Truth.TRUE if done else Truth.FALSE, reason, message)
     if progress.phase in (OperationPhase.NEW, OperationPhase.RUNNING):
@@ -36,6 +41,7 @@ def wanted_status(operation: Operation, progress: Progress, now: datetime) -> di
     status = OperationStatus(
         phase=progress.phase,
         observed_generation=generation,
+        instance_uid=progress.instance_uid or former.instance_uid,
         step=progress.step or former.step,
         message=message,
         started_at=progress.started_at or former.started_at,

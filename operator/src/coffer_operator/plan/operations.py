@@ -12,6 +12,7 @@ from typing import Final
 from coffer_common.resources.instance import OperationInProgress
 from coffer_common.resources.operation import Operation, OperationPhase, OperationType
 from coffer_common.wire import EngineAction
+from coffer_operator.plan import reasons
 from coffer_operator.plan.agent import AgentView
 from coffer_operator.plan.clock import after, from_text, to_text
 from coffer_operator.plan.model import Delete, EngineCall, OperationStatusPatch, Plan
@@ -56,6 +57,8 @@ def plan_operations(world: World, view: AgentView, pod: PodVerdict) -> Operation
     for operation in _in_turn(world.operations):
         if operation.status.phase in FINISHED:
             result = _after_life(result, operation, world.now)
+        elif _began_on_another(operation, world):
+            result = _fail_replaced(result, operation, world.now)
         elif active is None and not _is_expired(operation, world.now):
             active = operation
             result = _advance(result, world, operation, view, pod)
@@ -98,6 +101,23 @@ def _in_turn(operations: Sequence[Operation]) -> list[Operation]:
     """One that runs goes first: a clock that went back must not let a second one start."""
     running = [o for o in operations if o.status.phase is OperationPhase.RUNNING]
     return running + [o for o in operations if o.status.phase is not OperationPhase.RUNNING]
+
+
+def _began_on_another(operation: Operation, world: World) -> bool:
+    """Whether it began on a former instance of this name: what it was for is gone."""
+    begun = operation.status.phase is OperationPhase.RUNNING
+    uid = operation.status.instance_uid
+    return begun and uid is not None and uid != world.instance.metadata.uid
+
+
+def _fail_replaced(result: Operations, operation: Operation, now: datetime) -> Operations:
+    progress = Progress(
+        OperationPhase.FAILED,
+        message="the instance on which it began was deleted; this is another one of its name",
+        finished_at=to_text(now),
+        reason=reasons.INSTANCE_REPLACED,
+    )
+    return _patch(result, operation, progress, now)
 
 
 def _is_expired(operation: Operation, now: datetime) -> bool:
@@ -155,6 +175,7 @@ def _advance(
         message=move.message,
         started_at=to_text(started_at),
         deadline=to_text(deadline),
+        instance_uid=world.instance.metadata.uid,
     )
     if world.now >= deadline and not move.done:
         late = f"given up after its deadline: {move.message}"
