@@ -257,6 +257,64 @@ def test_a_crash_that_the_launcher_mended_is_announced_once() -> None:
     assert "EngineRestarted" not in [e.reason for e in plan_instance(known).events]
 
 
+def crashes(*seen: tuple[EngineState, int]) -> list[str]:
+    """The Events of a crash, as its signs are seen one after another."""
+    subject, found = ready_world(), []
+    for state, restarts in seen:
+        subject = with_engine(subject, state, restarts=restarts, last_exit="signal 9")
+        plan = plan_instance(subject)
+        found += [event.reason for event in plan.events]
+        subject = advance(subject, plan)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("seen", "told"),
+    [
+        (
+            [(EngineState.CRASHED, 0), (EngineState.STARTING, 1), (EngineState.RUNNING, 1)],
+            ["EngineCrashed", "Recovered"],
+        ),
+        ([(EngineState.CRASHED, 1), (EngineState.RUNNING, 1)], ["EngineRestarted", "Recovered"]),
+        ([(EngineState.CRASHED, 0), (EngineState.RUNNING, 1)], ["EngineCrashed", "Recovered"]),
+        ([(EngineState.STARTING, 1), (EngineState.RUNNING, 1)], ["EngineRestarted", "Recovered"]),
+        (
+            [(EngineState.STARTING, 0), (EngineState.RUNNING, 1)],
+            ["EngineStarting", "EngineRestarted"],
+        ),
+        ([(EngineState.RUNNING, 1)], ["EngineRestarted"]),
+    ],
+)
+def test_a_crash_makes_two_events_at_most(
+    seen: list[tuple[EngineState, int]], told: list[str]
+) -> None:
+    assert crashes(*seen) == told
+
+
+@pytest.mark.parametrize(
+    ("guest", "database", "said"),
+    [
+        (None, container(waiting_reason="ContainerCreating"), "the pod is being started"),
+        (
+            container(waiting_reason="CreateContainerConfigError", waiting_message="no secret\n x"),
+            container(waiting_reason="PodInitializing"),
+            "the pod is being started (CreateContainerConfigError: no secret x)",
+        ),
+        (
+            container(waiting_reason="CrashLoopBackOff", waiting_message="back-off 20s"),
+            None,
+            "the pod is being started (CrashLoopBackOff)",
+        ),
+    ],
+)
+def test_what_kubelet_waits_for_is_told(
+    guest: ContainerFact | None, database: ContainerFact | None, said: str
+) -> None:
+    subject = with_pod(ready_world(), phase="Pending", ready=False, guest=guest, database=database)
+    plan = plan_instance(replace(subject, agent=None))
+    assert message_of(plan.status, "Available") == said
+
+
 def test_a_container_in_back_off_is_a_crash_loop() -> None:
     subject = with_pod(
         with_engine(ready_world(), EngineState.UNKNOWN),

@@ -14,6 +14,13 @@ from coffer_operator.plan.model import EventNote, OperationStatusPatch
 
 _GOOD_OPERATIONS = frozenset({OperationPhase.RUNNING, OperationPhase.COMPLETED})
 
+_REJECTED = {
+    reasons.REFUSED: reasons.CONFIGURATION_REFUSED,
+    reasons.ROLLED_BACK: reasons.CONFIGURATION_ROLLED_BACK,
+}
+_CRASHES = frozenset({reasons.ENGINE_CRASHED, reasons.ENGINE_CRASH_LOOP})
+_OF_A_CRASH = _CRASHES | {reasons.ENGINE_STARTING, reasons.RECOVERED}
+
 _ASKED_FOR = frozenset({reasons.RESTARTING, reasons.ACCOUNTS_PENDING})
 
 
@@ -22,8 +29,8 @@ def instance_events(former: InstanceStatus, wanted: InstanceStatus) -> tuple[Eve
     before, now = by_type(former.conditions), by_type(wanted.conditions)
     notes = [
         *_stalled(before.get("Stalled"), now.get("Stalled")),
-        *_ready(former, before.get("Ready"), now.get("Ready")),
-        *_engine(former, wanted),
+        *_ready_and_engine(former, wanted, before.get("Ready"), now.get("Ready")),
+        *_configuration(former, wanted),
     ]
     volume_was, volume_is = before.get("VolumeHealthy"), now.get("VolumeHealthy")
     turned_bad = volume_is is not None and volume_is.status == Truth.FALSE
@@ -81,6 +88,34 @@ def _ready(
         warning = now.reason not in _ASKED_FOR
         return [EventNote(now.reason, now.message, warning=warning)]
     return []
+
+
+def _ready_and_engine(
+    former: InstanceStatus, wanted: InstanceStatus, before: Condition | None, now: Condition | None
+) -> list[EventNote]:
+    """A crash is told once, and its end once, whichever of its signs was seen first."""
+    ready, engine = _ready(former, before, now), _engine(former, wanted)
+    if not engine:
+        return ready
+    if before is not None and before.status != Truth.TRUE and before.reason in _CRASHES:
+        return ready  # it was told when the engine ceased to answer
+    return [*(note for note in ready if note.reason not in _OF_A_CRASH), *engine]
+
+
+def _configuration(former: InstanceStatus, wanted: InstanceStatus) -> list[EventNote]:
+    """What became of the values of parameters."""
+    was = by_type(former.conditions).get("ConfigurationApplied")
+    now = by_type(wanted.conditions).get("ConfigurationApplied")
+    notes = []
+    if was is not None and now is not None and was.reason != now.reason:
+        if now.reason == reasons.APPLIED and was.status == Truth.FALSE:
+            notes.append(EventNote(reasons.CONFIGURATION_APPLIED, now.message))
+        elif now.reason in _REJECTED:
+            notes.append(EventNote(_REJECTED[now.reason], now.message, warning=True))
+    drift = wanted.configuration.drift if wanted.configuration is not None else None
+    if drift is not None and drift != (former.configuration and former.configuration.drift):
+        notes.append(EventNote(reasons.CONFIGURATION_DRIFT, drift, warning=True))
+    return notes
 
 
 def _engine(former: InstanceStatus, wanted: InstanceStatus) -> list[EventNote]:

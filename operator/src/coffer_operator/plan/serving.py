@@ -14,7 +14,8 @@ from coffer_operator.plan import reasons
 from coffer_operator.plan.agent import AgentView
 from coffer_operator.plan.finding import Finding, Severity, Truth
 from coffer_operator.plan.pod import PodVerdict, crash_loops
-from coffer_operator.plan.world import PodFact, World
+from coffer_operator.plan.wording import one_line
+from coffer_operator.plan.world import ContainerFact, PodFact, World
 
 _USUAL: Final = frozenset({"ContainerCreating", "PodInitializing"})
 
@@ -148,14 +149,21 @@ def _not_running(pod: PodFact, verdict: PodVerdict) -> Serving:
             f"the container database ends again and again (last exit: {last or 'not known'}); see "
             "its log, mend the cause, then run a ResetStatus operation",
         )
-    said = database.waiting_reason if database is not None else None
-    if said in _USUAL:
-        said = None  # each of these would be a write of its own
+    said = _waits_for(pod.guest) or _waits_for(database)
     return _no(
         Severity.PROGRESS,
         reasons.POD_STARTING,
         f"the pod is being started ({said})" if said else "the pod is being started",
     )
+
+
+def _waits_for(container: ContainerFact | None) -> str | None:
+    """Why kubelet does not start it, but for what is usual: each would be a write of its own."""
+    if container is None or container.waiting_reason in (None, *_USUAL):
+        return None
+    if crash_loops(container) or not container.waiting_message:
+        return container.waiting_reason
+    return one_line(f"{container.waiting_reason}: {container.waiting_message}")
 
 
 def _silence(pod: PodFact, view: AgentView) -> str:
