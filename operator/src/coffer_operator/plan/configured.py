@@ -29,8 +29,7 @@ from coffer_operator.plan.values import Wanted, is_bare, wanted_of, wanted_port
 from coffer_operator.plan.wording import one_line, some
 from coffer_operator.plan.world import Member, World
 
-TURN_S: Final = 2.0  # a cohort without a group has nobody who wakes those whose turn it is
-GROUP_TURN_S: Final = 30.0  # one with a group has; in case it died
+TURN_S: Final = 30.0  # whose turn it is, is woken at once; in case that was lost
 _MAX_DRIFT: Final = 1024
 _OF_THE_SPEC: Final = frozenset({reasons.CONFIGURATION_NOT_FOUND, reasons.CONFIGURATION_MISMATCH})
 
@@ -129,7 +128,6 @@ def judge_configuration(
     stage = rollout.stages[me]
     puts = me in rollout.turn
     waits = stage is Stage.WAITING and not rollout.failed and not puts
-    turn_s = TURN_S if request.group is None else GROUP_TURN_S
     found = Configured(
         request=request,
         mounted=None if built or is_bare(request) or (said and said.accepted) else request,
@@ -140,7 +138,7 @@ def judge_configuration(
         max_concurrent=limit,
         stage=stage,
         stopped=bool(rollout.failed),
-        turn_in_s=turn_s if waits else None,
+        turn_in_s=TURN_S if waits else None,
     )
     return replace(found, applied=_applied(wanted, found, rollout, view, former))
 
