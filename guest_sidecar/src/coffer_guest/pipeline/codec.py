@@ -6,7 +6,7 @@ A Codec is used by one thread: zstd's contexts are expensive to make and not to 
 from enum import StrEnum
 from typing import Protocol
 
-import lz4.frame
+import lz4.frame  # type: ignore[import-untyped]  # it has no stubs
 import zstandard
 
 Buffer = bytes | bytearray | memoryview

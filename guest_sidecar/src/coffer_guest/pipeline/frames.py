@@ -120,6 +120,8 @@ def decode_length(field: Buffer, header: Header) -> tuple[int, bool]:
     The field itself is not authenticated: a wrong one leads to a record that does not open. The
     bound keeps it from asking for memory.
     """
+    if len(field) != LENGTH.size:
+        raise Damaged("the data ends without its last record")
     (value,) = LENGTH.unpack(field)
     length, last = value & ~_LAST, bool(value & _LAST)
     # what does not compress grows a little: zstd and lz4 by less than 1/128 and 1 KiB

@@ -84,7 +84,9 @@ class KeyRing:
         """From the Secret's entries (text). Raises UserError, which names the entry at fault."""
         if CURRENT not in secret:
             raise UserError("KeyInvalid", "the encryption key Secret has no entry `current`")
-        keys = {key_id: _decode(key_id, text) for key_id, text in secret.items() if key_id != CURRENT}
+        keys = {
+            key_id: _decode(key_id, text) for key_id, text in secret.items() if key_id != CURRENT
+        }
         return cls(secret[CURRENT].strip(), keys)
 
     def wrap(self, data_key: DataKey, backup_id: str) -> WrappedKey:

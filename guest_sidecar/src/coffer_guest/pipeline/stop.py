@@ -86,3 +86,7 @@ def stopped_by_signal(number: signal.Signals = signal.SIGTERM) -> Iterator[Stop]
 
 
 Progress = Callable[[int, int], None]  # bytes of the plain stream, bytes stored; so far
+
+
+def unheard(_plain_bytes: int, _stored_bytes: int) -> None:
+    """The Progress of somebody who does not want any."""

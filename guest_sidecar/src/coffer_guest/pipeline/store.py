@@ -85,6 +85,6 @@ class ObjectStore(Protocol):
 
 
 def composite_checksum(parts: Sequence[Part]) -> str:
-    """The SHA-256 of an object of several parts, as S3 gives it: of the parts' digests, `-count`."""
+    """The SHA-256 of an object in parts, as S3 gives it: of the parts' digests, then `-count`."""
     digest = hashlib.sha256(b"".join(part.sha256 for part in parts)).digest()
     return f"{base64.b64encode(digest).decode()}-{len(parts)}"

@@ -1,0 +1,1 @@
+"""What can be exchanged: strategies, chosen by name through entry points."""
