@@ -24,6 +24,7 @@ _CORE = "/api/v1/{}/"
 _OURS = "/apis/coffer.dev/v1alpha1/{}/"
 PATHS = {
     "databaseinstance": _OURS + "databaseinstances",
+    "configurationgroup": _OURS + "configurationgroups",
     "operation": _OURS + "operations",
     "namespace": "/api/v1/namespaces",
     "pod": _CORE + "pods",
