@@ -5,9 +5,9 @@ sides, so that an operator and an agent one release apart understand each other.
 """
 
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 API_PREFIX: Final = "/v1"
 STATUS_PATH: Final = f"{API_PREFIX}/status"  # GET ?seen=<etag>&wait=<s>: long poll
@@ -91,6 +91,12 @@ class ConfigurationStatus(Wire):
     port: int | None = None  # that the running engine was started with
 
 
+class RestoreWanted(Wire):
+    """An empty volume is laid out from this backup, and from nothing else."""
+
+    path: str  # below the storage's prefix
+
+
 class GuestConfig(Wire):
     """What an agent is told by the mounted file `naming.INSTANCE_FILE`; never a secret.
 
@@ -109,6 +115,7 @@ class GuestConfig(Wire):
     flavor: FlavorSize
     volume_size_bytes: int
     data_id: str | None = None
+    restore: RestoreWanted | None = None
     configuration: ConfigurationRequest | None = None  # where the volume has none of this uid
     read_write_slice: str | None = None  # EndpointSlice that the source's agent writes
 
@@ -118,6 +125,7 @@ class DataState(StrEnum):
 
     UNKNOWN = "Unknown"  # not looked yet, or cannot tell
     PREPARING = "Preparing"
+    AWAITING_RESTORE = "AwaitingRestore"  # empty, and to be laid out by the task `restore`
     LAID_OUT = "LaidOut"
     FOREIGN = "Foreign"  # other datastore, major version or data id than expected
     LOST = "Lost"  # a data id is expected and the volume is empty
@@ -160,6 +168,59 @@ class EngineStatus(Wire):
     restarted_for: str | None = None  # the latest token a restart was done for
 
 
+class StorageAccess(Wire):
+    """Where objects are, and what opens them. Sent with a request, never kept or logged."""
+
+    strategy: str  # name in the entry point group coffer.storage
+    settings: Annotated[dict[str, JsonValue], Field(repr=False)]  # of the strategy
+    prefix: str = ""
+    current_key: str  # id of the key that new backups get
+    keys: Annotated[dict[str, str], Field(repr=False)]  # id to 32 bytes in base64
+    part_size_bytes: int | None = None
+    concurrency: int | None = None
+    rate_limit_bytes: int | None = None  # per second
+
+
+class BackupTask(Wire):
+    """Payload of the task `backup`; its result is a BackupResult."""
+
+    storage: StorageAccess
+    backup_id: str  # uid of the Backup
+    instance: dict[str, str]  # uid, name, namespace
+    strategy: str  # name in the entry point group coffer.backup
+    parent: str | None = None  # path below the prefix; None: a full one
+    databases: tuple[str, ...] = ()  # of a logical backup; empty: all
+
+
+class BackupResult(Wire):
+    """What a backup came to be; from its manifest."""
+
+    path: str  # below the prefix: <instance uid>/base/<backup uid>
+    location: str  # URL, without credentials
+    type: Literal["full", "incremental"]
+    strategy: str
+    size_bytes: int
+    plain_bytes: int
+    plain_sha256: str
+    manifest_digest: str
+    key_id: str
+    datastore: str
+    engine_version: str
+    data_id: str
+    position: dict[str, str] = Field(default_factory=dict)  # gtid, binlogFile, lsnFrom, lsnTo …
+    parent: str | None = None
+    depth: int = 0
+    why_full: str = ""  # a full one was taken where an increment was asked for: the reason
+
+
+class RestoreTask(Wire):
+    """Payload of the task `restore`: lay out a volume from a backup and what it needs."""
+
+    storage: StorageAccess
+    path: str  # of the backup to restore; the chain is found from it
+    digest: str | None = None  # of its manifest, where it is recorded
+
+
 class TaskState(StrEnum):
     """Life of a task."""
 
@@ -180,13 +241,20 @@ class TaskStatus(Wire):
     bytes_done: int = 0
     bytes_total: int | None = None
     message: str = ""
+    reason: str = ""  # CamelCase, of a failure
+    permanent: bool = False  # trying again would fail alike
+    result: dict[str, JsonValue] | None = None  # of a completed task
 
 
 class TaskRequest(Wire):
-    """Body of PUT /v1/tasks/{id}; the same id again is the same task."""
+    """Body of PUT /v1/tasks/{id}; the same id again is the same task.
+
+    `payload` may hold secrets: it goes to the task's process and nowhere else.
+    """
 
     kind: str
     arguments: dict[str, str] = Field(default_factory=dict)
+    payload: Annotated[dict[str, JsonValue], Field(repr=False)] = Field(default_factory=dict)
 
 
 class GuestStatus(Wire):

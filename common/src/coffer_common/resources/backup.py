@@ -1,0 +1,351 @@
+"""BackupStorage, Backup and BackupSchedule: where backups are, what one is, when they are taken."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from coffer_common.naming import MAX_INSTANCE_NAME
+from coffer_common.resources.base import (
+    CONDITION_LIST,
+    DATE_TIME,
+    MAX_OBJECT_NAME,
+    QUANTITY,
+    Condition,
+    Metadata,
+    Resource,
+    cel,
+    immutable,
+)
+
+
+class SecretRef(Resource):
+    """A Secret in the same namespace."""
+
+    name: Annotated[
+        str, Field(description="Name of the Secret.", min_length=1, max_length=MAX_OBJECT_NAME)
+    ]
+
+
+class CaRef(Resource):
+    """A key of a Secret that holds certificates of authorities (PEM)."""
+
+    name: Annotated[
+        str, Field(description="Name of the Secret.", min_length=1, max_length=MAX_OBJECT_NAME)
+    ]
+    key: Annotated[
+        str, Field(description="Key in the Secret; without it, ca.crt.", max_length=MAX_OBJECT_NAME)
+    ] = "ca.crt"
+
+
+class S3Spec(Resource):
+    """A bucket of an S3 server."""
+
+    endpoint: Annotated[
+        str | None,
+        Field(
+            description="URL of the server; without it, Amazon's for the region.",
+            max_length=1024,
+            pattern=r"^https?://[^\s/?#]+/?$",
+        ),
+    ] = None
+    region: Annotated[str, Field(description="Region.", min_length=1, max_length=64)] = "us-east-1"
+    bucket: Annotated[
+        str,
+        Field(
+            description="Name of the bucket; it must exist.",
+            pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
+            max_length=63,
+        ),
+    ]
+    prefix: Annotated[
+        str,
+        Field(
+            description="Folder in the bucket.",
+            pattern=r"^([A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*)?$",
+            max_length=256,
+        ),
+    ] = ""
+    path_style: Annotated[
+        bool,
+        Field(description="Name the bucket in the path instead of the host, as most servers want."),
+    ] = True
+    ca_secret_ref: Annotated[
+        CaRef | None, Field(description="Authorities to trust beside the system's.")
+    ] = None
+    credentials_secret_ref: Annotated[
+        SecretRef,
+        Field(description="Secret with the keys accessKeyId and secretAccessKey."),
+    ]
+
+
+class EncryptionSpec(Resource):
+    """How backups are encrypted before they leave the pod."""
+
+    key_secret_ref: Annotated[
+        SecretRef,
+        Field(
+            description="Secret with the key `current`, which names a key id, and one 32-byte "
+            "base64 entry per key id; old ones stay for reading."
+        ),
+    ]
+
+
+class UploadSpec(Resource):
+    """How objects are sent."""
+
+    part_size: Annotated[
+        str, Field(description="Size of a part to begin with.", pattern=QUANTITY, max_length=16)
+    ] = "16Mi"
+    concurrency: Annotated[int, Field(description="Parts under way.", ge=1, le=32)] = 4
+    rate_limit: Annotated[
+        str | None,
+        Field(description="Bytes per second and instance.", pattern=QUANTITY, max_length=16),
+    ] = None
+
+
+class BackupStorageSpec(Resource):
+    """Where backups are kept."""
+
+    s3: Annotated[S3Spec, Field(description="A bucket of an S3 server.")]
+    encryption: Annotated[EncryptionSpec, Field(description="How backups are encrypted.")]
+    upload: Annotated[UploadSpec, Field(description="How objects are sent.")] = Field(
+        default_factory=UploadSpec
+    )
+
+
+class BackupStorageStatus(Resource):
+    """What Coffer reports of a storage."""
+
+    observed_generation: Annotated[
+        int | None, Field(description="Generation of the spec that this status speaks of.")
+    ] = None
+    conditions: Annotated[
+        tuple[Condition, ...],
+        Field(description="Ready and what else is known.", json_schema_extra=CONDITION_LIST),
+    ] = ()
+    probed_at: Annotated[
+        str | None,
+        Field(
+            description="When it was last written to, read, listed and deleted from.",
+            json_schema_extra=DATE_TIME,
+        ),
+    ] = None
+    key_id: Annotated[str | None, Field(description="Key that new backups get.")] = None
+    secrets_revision: Annotated[
+        str | None, Field(description="Of the Secrets as they were probed.")
+    ] = None
+
+
+class BackupStorage(Resource):
+    """A bucket for backups, probed before it is Ready."""
+
+    metadata: Metadata
+    spec: Annotated[BackupStorageSpec, Field(description="Where backups are kept.")]
+    status: Annotated[BackupStorageStatus, Field(description="What Coffer reports.")] = Field(
+        default_factory=BackupStorageStatus
+    )
+
+
+class BackupType(StrEnum):
+    """Whether a backup holds everything, or what changed since its parent."""
+
+    FULL = "full"
+    INCREMENTAL = "incremental"
+
+
+class BackupRef(Resource):
+    """A Backup in the same namespace."""
+
+    name: Annotated[
+        str, Field(description="Name of the Backup.", min_length=1, max_length=MAX_OBJECT_NAME)
+    ]
+
+
+class StorageRef(Resource):
+    """A BackupStorage in the same namespace."""
+
+    name: Annotated[
+        str,
+        Field(description="Name of the BackupStorage.", min_length=1, max_length=MAX_OBJECT_NAME),
+    ]
+
+
+class BackupInstanceRef(Resource):
+    """The instance that a backup is taken of."""
+
+    name: Annotated[
+        str,
+        Field(
+            description="Name of the DatabaseInstance.",
+            min_length=1,
+            max_length=MAX_INSTANCE_NAME,
+        ),
+    ]
+
+
+class ObjectsPolicy(StrEnum):
+    """What becomes of the objects in the bucket when the Backup is deleted."""
+
+    RETAIN = "Retain"
+    DELETE = "Delete"
+
+
+class BackupSpec(Resource):
+    """What to back up, and where to. Cannot change, but for `keep` and `deletionPolicy`."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                "has(self.instanceRef) != has(self.path)",
+                "spec must have instanceRef (take a backup) or path (adopt one from the storage)",
+            ),
+            (
+                "!has(self.parentRef) || (has(self.type) && self.type == 'incremental')",
+                "spec.parentRef is for type incremental",
+            ),
+        )
+    )
+
+    instance_ref: Annotated[
+        BackupInstanceRef | None,
+        Field(
+            description="The instance to back up.",
+            json_schema_extra=immutable("spec.instanceRef"),
+        ),
+    ] = None
+    path: Annotated[
+        str | None,
+        Field(
+            description="Adopt the backup that is there in the storage: "
+            "<instance-uid>/base/<backup-uid>, below the storage's prefix.",
+            pattern=r"^[A-Za-z0-9-]+/base/[A-Za-z0-9-]+$",
+            max_length=256,
+            json_schema_extra=immutable("spec.path"),
+        ),
+    ] = None
+    storage_ref: Annotated[
+        StorageRef,
+        Field(description="Where to.", json_schema_extra=immutable("spec.storageRef")),
+    ]
+    type: Annotated[
+        BackupType,
+        Field(
+            description="full, or incremental: what changed since the parent.",
+            json_schema_extra=immutable("spec.type"),
+        ),
+    ] = BackupType.FULL
+    parent_ref: Annotated[
+        BackupRef | None,
+        Field(
+            description="The parent of an incremental backup; without it, the newest completed "
+            "one of the instance.",
+            json_schema_extra=immutable("spec.parentRef"),
+        ),
+    ] = None
+    strategy: Annotated[
+        str | None,
+        Field(
+            description="Backup strategy; without it, the DatastoreVersion's for the type.",
+            min_length=1,
+            max_length=63,
+            json_schema_extra=immutable("spec.strategy"),
+        ),
+    ] = None
+    keep: Annotated[bool, Field(description="Never removed by a schedule's retention.")] = False
+    deletion_policy: Annotated[
+        ObjectsPolicy,
+        Field(description="What becomes of the objects in the bucket: Delete or Retain."),
+    ] = ObjectsPolicy.DELETE
+
+
+class BackupPhase(StrEnum):
+    """Life of a Backup, in Trove's words."""
+
+    NEW = "New"
+    RUNNING = "Running"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    DELETING = "Deleting"
+
+
+class BackupProgress(Resource):
+    """How far it is."""
+
+    bytes_done: Annotated[int, Field(description="Bytes of the database that were read.")] = 0
+    bytes_total: Annotated[int | None, Field(description="Bytes in all, where known.")] = None
+    percent: Annotated[int | None, Field(description="Share that is done, where known.")] = None
+    bytes_per_second: Annotated[int | None, Field(description="Rate of the last seconds.")] = None
+
+
+class BackupPosition(Resource):
+    """Where in the history of the data it stands."""
+
+    gtid: Annotated[str | None, Field(description="GTID position.")] = None
+    binlog: Annotated[str | None, Field(description="Binary log file and position.")] = None
+    from_lsn: Annotated[str | None, Field(description="LSN that it begins at.")] = None
+    to_lsn: Annotated[str | None, Field(description="LSN that it reaches.")] = None
+
+
+class Verification(Resource):
+    """Outcome of a test restore."""
+
+    time: Annotated[str, Field(description="When.", json_schema_extra=DATE_TIME)]
+    result: Annotated[Literal["Passed", "Failed"], Field(description="Passed or Failed.")]
+    message: Annotated[str | None, Field(description="What was checked, or what is wrong.")] = None
+    duration_seconds: Annotated[
+        int | None, Field(description="From the restore's begin to the checked tables.")
+    ] = None
+
+
+class BackupStatus(Resource):
+    """What Coffer reports of a backup."""
+
+    phase: Annotated[BackupPhase | None, Field(description="Where it is in its life.")] = None
+    observed_generation: Annotated[
+        int | None, Field(description="Generation of the spec that this status speaks of.")
+    ] = None
+    conditions: Annotated[
+        tuple[Condition, ...],
+        Field(description="Ready and what else is known.", json_schema_extra=CONDITION_LIST),
+    ] = ()
+    message: Annotated[str | None, Field(description="What it waits for, or why it failed.")] = None
+    attempt: Annotated[int, Field(description="How often it was begun.")] = 0
+    progress: Annotated[BackupProgress | None, Field(description="How far it is.")] = None
+    started_at: Annotated[
+        str | None, Field(description="When it began.", json_schema_extra=DATE_TIME)
+    ] = None
+    finished_at: Annotated[
+        str | None, Field(description="When it ended.", json_schema_extra=DATE_TIME)
+    ] = None
+    type: Annotated[
+        BackupType | None,
+        Field(description="What was taken: a full one where no increment was possible."),
+    ] = None
+    strategy: Annotated[str | None, Field(description="Strategy that took it.")] = None
+    path: Annotated[str | None, Field(description="Where it is, below the prefix.")] = None
+    location: Annotated[str | None, Field(description="URL of the backup.")] = None
+    size_bytes: Annotated[int | None, Field(description="Bytes in the bucket.")] = None
+    raw_bytes: Annotated[int | None, Field(description="Bytes before compression.")] = None
+    checksum: Annotated[str | None, Field(description="SHA-256 of the plain stream.")] = None
+    position: Annotated[BackupPosition | None, Field(description="In the data's history.")] = None
+    parent: Annotated[str | None, Field(description="Path of the parent.")] = None
+    depth: Annotated[int | None, Field(description="Increments below it down to the full.")] = None
+    instance_uid: Annotated[str | None, Field(description="uid of the instance.")] = None
+    data_id: Annotated[str | None, Field(description="Id of the data.")] = None
+    datastore: Annotated[str | None, Field(description="Datastore.")] = None
+    engine_version: Annotated[str | None, Field(description="Version of the engine.")] = None
+    key_id: Annotated[str | None, Field(description="Key that it is encrypted with.")] = None
+    verified: Annotated[
+        Verification | None, Field(description="Outcome of the latest test restore.")
+    ] = None
+
+
+class Backup(Resource):
+    """One full or incremental backup of an instance."""
+
+    metadata: Metadata
+    spec: Annotated[BackupSpec, Field(description="What to back up, and where to.")]
+    status: Annotated[BackupStatus, Field(description="What Coffer reports.")] = Field(
+        default_factory=BackupStatus
+    )
