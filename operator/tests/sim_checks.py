@@ -29,6 +29,7 @@ from coffer_operator.kube.api import (
     Object,
 )
 from sim_apiserver import NAMESPACE
+from sim_checks_configuration import misconfigured, pending
 from sim_disks import Disk
 from sim_user import Wish
 from sim_world import World
@@ -79,7 +80,7 @@ def _active(world: World, wish: Wish) -> Iterator[str]:
     instance, status = _status(world, wish)
     if not (
         _current(instance)
-        and status.get("phase") == "Active"
+        and status.get("phase") == ("RestartRequired" if pending(world, wish) else "Active")
         and _condition(instance, "Ready").get("status") == "True"
         and _condition(instance, "Available").get("status") == "True"
         and not _condition(instance, "Stalled")
@@ -94,6 +95,7 @@ def _active(world: World, wish: Wish) -> Iterator[str]:
     yield from _children(world, wish, instance)
     yield from _pod(world, wish, instance, pod)
     yield from _volume(world, wish, instance)
+    yield from misconfigured(world, wish, instance)
 
 
 def _children(world: World, wish: Wish, instance: Object) -> Iterator[str]:

@@ -34,7 +34,7 @@ class OnDisk:
 
     uid: str
     request: ConfigurationRequest | None = None
-    good: ConfigurationRequest | None = None  # the latest that an engine answered with
+    good: ConfigurationRequest | None = None  # the latest that an engine was started with
     rejected: RejectedConfiguration | None = None
 
     @property
@@ -109,7 +109,6 @@ class Configuration:
             self._reject(request, RejectionCause.REFUSED, "Variable can't be set to that value")
             return True
         self.engine.set_live(request)
-        self.disk.good = request
         return True
 
     def begin(self) -> bool:

@@ -21,6 +21,7 @@ class Disk:
     locked_by: str | None = None  # uid of the pod whose launcher holds the lock
     engines: set[str] = field(default_factory=set)  # uids of pods whose engine runs on it
     restarted_for: str | None = None  # the latest token of a restart
+    pending_token: str | None = None  # of a restart that is not done yet
     tokens: list[str] = field(default_factory=list)  # every restart that was carried out
     databases: set[str] = field(default_factory=set)
     users: dict[str, str] = field(default_factory=dict)  # name@host: password

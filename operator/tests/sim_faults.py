@@ -4,6 +4,7 @@ Implements the Faults of `sim_client` and the AgentFaults of `sim_agents`. After
 still take time, but nothing fails any more.
 """
 
+import asyncio
 import random
 from dataclasses import dataclass
 from typing import Final
@@ -57,6 +58,7 @@ class SeededFaults:
         self._rng = rng
         self._rates = rates
         self.api_away = False
+        self.agents_disturbed_at = 0.0  # loop time
 
     def stop(self) -> None:
         """Nothing fails any more."""
@@ -107,10 +109,16 @@ class SeededFaults:
         return self._rng.uniform(0.001, 0.02)
 
     def agent_before(self) -> bool:
-        return self._happens(self._rates.agent_lost)
+        return self._disturbs(self._rates.agent_lost)
 
     def agent_after(self) -> bool:
-        return self._happens(self._rates.agent_lost_answer)
+        return self._disturbs(self._rates.agent_lost_answer)
+
+    def _disturbs(self, rate: float) -> bool:
+        happens = self._happens(rate)
+        if happens:
+            self.agents_disturbed_at = asyncio.get_running_loop().time()
+        return happens
 
     def agent_copies(self) -> int:
         return 2 if self._happens(self._rates.agent_doubled) else 1

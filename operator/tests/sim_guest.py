@@ -85,7 +85,6 @@ class Guest:
         self._process = 0  # counts engine processes: timers of an older one are void
         self._data = DataState.UNKNOWN
         self._message = ""
-        self._pending_token: str | None = None
         self._boot_id = ""
         self._news = asyncio.Event()
         self._writing_slice = False
@@ -286,9 +285,9 @@ class Guest:
         if self.configuration is not None:
             self.configuration.answers()
             self._later(0.1, self._apply)
-        if self._pending_token is not None:
-            token = self.disk.restarted_for = self._pending_token
-            self._pending_token = None
+        if self.disk.pending_token is not None:
+            token = self.disk.restarted_for = self.disk.pending_token
+            self.disk.pending_token = None
             if token not in self.disk.tokens:
                 self.disk.tokens.append(token)  # this start was the restart
         self._changed()
@@ -320,9 +319,9 @@ class Guest:
 
     def restart(self, token: str) -> None:
         """Stop and start the engine, once per token."""
-        if token in (self.disk.restarted_for, self._pending_token):
+        if token in (self.disk.restarted_for, self.disk.pending_token):
             return
-        self._pending_token = token
+        self.disk.pending_token = token
         if self.engine in _UP:
             self.disk.tokens.append(token)
             self._process += 1
@@ -335,7 +334,7 @@ class Guest:
 
     def busy_with_another(self, token: str) -> bool:
         """Whether a restart for another token is under way, or the pod is ending."""
-        return self._stopping or self._pending_token not in (None, token)
+        return self._stopping or self.disk.pending_token not in (None, token)
 
     def reset(self) -> None:
         self._restarts, self._last_exit, self.crashes_left = 0, None, 0

@@ -9,23 +9,26 @@ from collections import Counter
 from typing import Final
 
 from coffer_common import naming
-from coffer_common.wire import EngineState
+from coffer_common.wire import ConfigurationRequest, EngineState
 from coffer_operator.kube.api import (
+    CONFIGURATION_GROUP,
     ENDPOINT_SLICE,
     INSTANCE,
     LEASE,
     OPERATION,
     POD,
     SECRET,
+    Key,
     Kind,
     Object,
 )
 from sim_guest import Guest
 from sim_user import Wish
 from sim_watch import Change
-from sim_world import World
+from sim_world import Life, World
 
 MINUTE_S: Final = 60.0
+CALM_S: Final = 15.0  # without any disturbance, after which waves are counted
 MOST_PER_MINUTE: Final = 400  # requests of all operators, for up to four instances
 
 
@@ -38,8 +41,10 @@ class Rules:
         self._layouts_seen = 0
         self._pods: Counter[tuple[str, str]] = Counter()  # made, by namespace and name
         self._operations: set[str] = set()  # uids of all that ever were
+        self._by_itself: list[str] = []  # Operations that Coffer made where it must not
         self.changes = 0  # of anything but Leases
         world.server.listeners.append(self._heard)
+        world.putting = self._puts
 
     def _heard(self, kind: Kind, change: Change) -> None:
         self.changes += kind != LEASE
@@ -51,6 +56,8 @@ class Rules:
                 self._recorded.setdefault(metadata["uid"], data_id)
         elif kind == OPERATION:
             self._operations.add(metadata["uid"])
+            if change.before is None and "-auto-" in metadata["name"] and change.after:
+                self._was_asked_for(change.after)
         elif kind == POD and change.before is None:
             self._pods[metadata["namespace"], metadata["name"]] += 1
         elif kind == ENDPOINT_SLICE and change.before is not None and change.after is not None:
@@ -99,6 +106,53 @@ class Rules:
             if wish.most_pods is not None
             and (made := self._pods[wish.namespace, naming.pod(wish.name)]) > wish.most_pods
         ]
+
+    def _was_asked_for(self, operation: Object) -> None:
+        """Coffer restarts by itself only where the instance says so and something waits for it."""
+        namespace = operation["metadata"]["namespace"]
+        name = operation["spec"]["instanceRef"]["name"]
+        instance = self._world.server.peek(INSTANCE, namespace, name)
+        asked = ((instance or {}).get("spec", {}).get("maintenance") or {}).get("autoRestart")
+        if instance is not None and not asked:
+            self._by_itself.append(f"Operation {operation['metadata']['name']} was not asked for")
+
+    def unasked_operations(self) -> list[str]:
+        return self._by_itself
+
+    def _puts(self, life: Life, guest: Guest, request: ConfigurationRequest) -> None:
+        """No more instances are at work on the same values than the group lets.
+
+        Counted are those that this life of the operator has heard of, and knows to be reachable,
+        for a while: whom it cannot reach holds no place.
+        """
+        if guest.configuration is None or guest.configuration.disk.request == request:
+            return
+        most = self._most_at_once(guest.pod.namespace, request.group)
+        at_work = [
+            other.pod.name
+            for other in self._world.kubelets.guests()
+            if other is not guest
+            and other.configuration is not None
+            and other.configuration.disk.request is not None
+            and other.configuration.disk.request.hash == request.hash
+            and (request.group is None or other.pod.namespace == guest.pod.namespace)
+            and other.configuration.in_progress()
+            and self._is_known(life, other)
+        ]
+        if len(at_work) >= most and self._world.calm_for_s() > CALM_S:
+            self._world.book.wrong(f"{guest.pod.name} gets values while {at_work} have not done")
+
+    def _most_at_once(self, namespace: str, group: str | None) -> int:
+        if group is None:
+            return 5
+        found = self._world.server.peek(CONFIGURATION_GROUP, namespace, group)
+        return int(found["spec"]["rollout"]["maxConcurrent"]) if found is not None else 5
+
+    @staticmethod
+    def _is_known(life: Life, guest: Guest) -> bool:
+        key = Key(guest.pod.namespace, guest.config.instance)
+        fact = life.engine.agents.fact(key)
+        return fact is not None and fact.error is None
 
     def unasked_restarts(self) -> list[str]:
         """Restarts of engines that no Operation asked for, or more than one for the same."""

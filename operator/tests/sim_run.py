@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from sim_checks import unfulfilled
+from sim_checks_configuration import untold
 from sim_loop import StuckError, run_virtual
 from sim_rules import Rules, leaked_passwords
 from sim_stories import STORIES, Story, delete_namespace
-from sim_user import User, Wish
+from sim_stories_groups import GROUP_STORIES, GroupStory, disturb
+from sim_user import GroupWish, User, Wish
 from sim_world import World, capture_log
 
 CONVERGE_S: Final = 45 * 60.0  # after the last fault, for everything to be as asked for
@@ -20,6 +22,7 @@ IDLE_S: Final = 30 * 60.0  # in which nothing is written
 _LOOK_S: Final = 5.0
 PROBES: Final = 160  # requests in IDLE_S about an instance whose name is taken
 SETTLE_S: Final = 120.0
+GROUP_SHARE: Final = 0.35  # of the runs are about a ConfigurationGroup
 
 
 class SimulationFailedError(AssertionError):
@@ -57,12 +60,12 @@ async def _run(seed: int) -> Result:
     try:
         scenario, rules = Scenario(world), Rules(world)
         await scenario.play()
-        wrong = [*await _converge(world, scenario.wishes)]
+        wrong = [*await _converge(world, scenario)]
         if not wrong:
-            wrong += await _stay_idle(world, scenario.wishes, rules)
+            wrong += await _stay_idle(world, scenario, rules)
         wrong += world.book.violations + world.around.violations
         wrong += rules.too_many_pods(scenario.wishes) + rules.too_many_requests()
-        wrong += rules.unasked_restarts()
+        wrong += rules.unasked_restarts() + rules.unasked_operations()
         wrong += leaked_passwords(world)
         for life in world.alive():
             await world.kill_operator(life)
@@ -87,7 +90,16 @@ class Scenario:
         self._world = world
         self._rng = world.rng("scenario")
         self.wishes: list[Wish] = []
+        self.groups: list[GroupWish] = []
         self.titles: list[str] = []
+
+    def unfulfilled(self) -> list[str]:
+        """What is not yet as it was asked for."""
+        world = self._world
+        return [
+            *(line for wish in self.wishes for line in unfulfilled(world, wish)),
+            *(line for group in self.groups for line in untold(world, group, self.wishes)),
+        ]
 
     async def play(self) -> None:
         """Returns when all stories are told and all faults have stopped."""
@@ -97,10 +109,15 @@ class Scenario:
             asyncio.create_task(self._operators_die(), name="chaos: operators"),
             asyncio.create_task(self._api_goes_away(), name="chaos: API server"),
         ]
-        tales = [
-            self._tell(rng.choice(STORIES), Wish(rng.choice(("team-a", "team-b")), f"db-{number}"))
-            for number in range(rng.choice((1, 1, 2, 2, 3)))
-        ]
+        if rng.random() < GROUP_SHARE:
+            tales = [self._tell_of_group(rng.choice(GROUP_STORIES), rng.choice((2, 3, 4)))]
+        else:
+            tales = [
+                self._tell(
+                    rng.choice(STORIES), Wish(rng.choice(("team-a", "team-b")), f"db-{number}")
+                )
+                for number in range(rng.choice((1, 1, 2, 2, 3)))
+            ]
         if rng.random() < 0.1:
             self._world.make_namespace("team-c")
             tales.append(self._tell(delete_namespace, Wish("team-c", "db-c")))
@@ -117,6 +134,22 @@ class Scenario:
         self.titles.append(story.__name__)
         self._world.book.log(f"story of {wish.label}: {story.__name__}")
         await story(user, wish)
+
+    async def _tell_of_group(self, story: GroupStory, size: int) -> None:
+        user = User(self._world, random.Random(self._rng.getrandbits(64)))
+        group = GroupWish("team-a", "conf")
+        wishes = [Wish("team-a", f"db-{number}") for number in range(size)]
+        self.groups.append(group)
+        self.wishes += wishes
+        self.titles.append(story.__name__)
+        self._world.book.log(f"story of {size} instances: {story.__name__}")
+        fate = User(self._world, random.Random(self._rng.getrandbits(64)))
+        disturbing = asyncio.create_task(disturb(fate, wishes), name="disturbances")
+        if self._rng.random() < 0.4:
+            disturbing.cancel()
+        await story(user, group, wishes)
+        disturbing.cancel()
+        await asyncio.gather(disturbing, return_exceptions=True)
 
     async def _calm(self) -> None:
         world = self._world
@@ -191,12 +224,12 @@ class Scenario:
                     world.server.history.end_watches()
 
 
-async def _converge(world: World, wishes: list[Wish]) -> list[str]:
+async def _converge(world: World, scenario: Scenario) -> list[str]:
     """Wait until every wish is fulfilled; what is not after the deadline."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + CONVERGE_S
     while True:
-        wrong = [line for wish in wishes for line in unfulfilled(world, wish)]
+        wrong = scenario.unfulfilled()
         if not wrong:
             return []
         if world.book.violations or loop.time() > deadline:
@@ -204,8 +237,8 @@ async def _converge(world: World, wishes: list[Wish]) -> list[str]:
         await asyncio.sleep(_LOOK_S)
 
 
-async def _stay_idle(world: World, wishes: list[Wish], rules: Rules) -> list[str]:
+async def _stay_idle(world: World, scenario: Scenario, rules: Rules) -> list[str]:
     """After a moment for the last writes nothing is asked of the API server any more."""
     await asyncio.sleep(SETTLE_S)
-    wrong = await rules.asked_while_idle(wishes, IDLE_S, PROBES)
-    return wrong + [line for wish in wishes for line in unfulfilled(world, wish)]
+    wrong = await rules.asked_while_idle(scenario.wishes, IDLE_S, PROBES)
+    return wrong + scenario.unfulfilled()

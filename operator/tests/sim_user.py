@@ -5,12 +5,15 @@ A Wish is what the checks hold an instance to once faults have stopped.
 
 import asyncio
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from coffer_common import naming
 from coffer_common.errors import CofferError
 from coffer_operator.kube.api import (
+    CONFIGURATION_GROUP,
+    DATASTORE_VERSION,
     INSTANCE,
     OPERATION,
     POD,
@@ -29,6 +32,25 @@ MANAGER: Final = "kubectl"
 
 
 @dataclass
+class GroupWish:
+    """What is to become of one ConfigurationGroup.
+
+    `values` are those that instances have in the end. `stopped`: an engine does not take the
+    group's own, and some instances have the former ones. `invalid`: its own are not valid.
+    """
+
+    namespace: str
+    name: str
+    end: Literal["ready", "stopped", "invalid", "gone"] = "ready"
+    values: dict[str, Any] = field(default_factory=dict)
+    most_at_once: int = 5
+
+    @property
+    def label(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass
 class Wish:
     """What is to become of one instance."""
 
@@ -41,6 +63,7 @@ class Wish:
     operations: list[str] = field(default_factory=list)
     most_pods: int | None = None  # that may be made in all
     foreign: tuple[Kind, str] | None = None  # somebody else's object, never to be touched
+    group: GroupWish | None = None  # that it names in the end
 
     @property
     def label(self) -> str:
@@ -94,6 +117,68 @@ class User:
 
     def edit_spec(self, wish: Wish, **spec: Any) -> bool:
         return self.edit(INSTANCE, wish.namespace, wish.name, {"spec": spec})
+
+    # --- configuration ---------------------------------------------------------------------------
+
+    def create_group(self, group: GroupWish, **values: Any) -> None:
+        """A group; the wish is that its instances get these values."""
+        self.log(f"create ConfigurationGroup {group.label} {values}")
+        group.values = values
+        self._server.create(
+            CONFIGURATION_GROUP,
+            {
+                "apiVersion": CONFIGURATION_GROUP.api_version,
+                "kind": CONFIGURATION_GROUP.kind,
+                "metadata": {"name": group.name, "namespace": group.namespace},
+                "spec": {
+                    "datastore": {"type": "mariadb", "version": "10.11"},
+                    "values": values,
+                    "rollout": {"maxConcurrent": group.most_at_once},
+                },
+            },
+            MANAGER,
+        )
+
+    def group(self, group: GroupWish) -> Object | None:
+        return self._server.peek(CONFIGURATION_GROUP, group.namespace, group.name)
+
+    def write_values(self, group: GroupWish, **values: Any) -> None:
+        """The group's values are these and no others; what is wished for stays."""
+        found = self.group(group)
+        assert found is not None
+        self.log(f"values of {group.label}: {values}")
+        self._server.replace(
+            CONFIGURATION_GROUP, {**found, "spec": {**found["spec"], "values": values}}, MANAGER
+        )
+
+    def set_values(self, group: GroupWish, **values: Any) -> None:
+        """The group's values are these and no others, and that is the wish."""
+        group.values = values
+        self.write_values(group, **values)
+
+    def attach(self, wish: Wish, group: GroupWish | None) -> None:
+        wish.group = group
+        reference = {"name": group.name} if group is not None else None
+        self.edit_spec(wish, configurationRef=reference)
+
+    def set_defaults(self, **values: Any) -> None:
+        """The administrator gives all MariaDBs other values."""
+        self.log(f"default values {values}")
+        found = self._server.peek(DATASTORE_VERSION, None, "mariadb-10.11")
+        assert found is not None
+        self.world.defaults = values
+        self._server.replace(
+            DATASTORE_VERSION, {**found, "spec": {**found["spec"], "defaultValues": values}}
+        )
+
+    async def until(self, holds: Callable[[], bool], most_s: float) -> bool:
+        """Wait for something; whether it came."""
+        deadline = asyncio.get_running_loop().time() + most_s
+        while not holds():
+            if asyncio.get_running_loop().time() > deadline:
+                return False
+            await asyncio.sleep(0.5)
+        return True
 
     def drop_status(self, wish: Wish) -> None:
         """What a backup tool restores: the object as it was, without status."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from coffer_common.wire import ConfigurationRequest
 from coffer_operator.kube.api import (
     DATASTORE_VERSION,
     FLAVOR,
@@ -36,7 +37,7 @@ from sim_control import Claims, Namespaces, NodeLifecycle, StatefulSets
 from sim_disks import Disks
 from sim_faults import SeededFaults, draw_rates
 from sim_gc import GarbageCollector
-from sim_guest import Surroundings
+from sim_guest import Guest, Surroundings
 from sim_kubelet import Kubelets, Node
 from sim_loop import now
 from sim_scheduler import Scheduler
@@ -93,7 +94,7 @@ class Life:
         self.identity = identity
         self._calls_left: int | None = None
         self.api = SimClient(world.server, world.faults, observer=self._requested)
-        self.agents = SimAgentClient(world.kubelets, world.faults, self._called)
+        self.agents = SimAgentClient(world.kubelets, world.faults, self._called, self._puts)
         outside = Outside(
             self.api,
             self.agents,
@@ -134,6 +135,9 @@ class Life:
         self.api.close()
         self.agents.close()
         self.task.cancel()
+
+    def _puts(self, guest: Guest, request: ConfigurationRequest) -> None:
+        self._world.putting(self, guest, request)
 
     def _called(self, text: str) -> None:
         """A request to an agent, other than for its status."""
@@ -197,6 +201,9 @@ class World:
         Claims(self.server, self._soon, self.disks)
         Namespaces(self.server, self._soon)
         Scheduler(self.server, self._soon)
+        self._disturbed_at = 0.0
+        self.defaults: dict[str, Any] = {}  # that all MariaDBs are to have
+        self.putting: Callable[[Life, Guest, ConfigurationRequest], None] = lambda *_: None
         self.certificates = SimCertificates(now, f"ca-{seed}")
         self.lives: list[Life] = []
         self.with_lease = self.rng("lease").random() < LEASE_SHARE
@@ -237,6 +244,15 @@ class World:
             },
         )
 
+    def disturbed(self) -> None:
+        """The operator cannot know, for a while, how all agents are."""
+        self._disturbed_at = asyncio.get_running_loop().time()
+
+    def calm_for_s(self) -> float:
+        """Seconds since agents or operators were disturbed last."""
+        disturbed_at = max(self._disturbed_at, self.faults.agents_disturbed_at)
+        return asyncio.get_running_loop().time() - disturbed_at
+
     # --- the operator ----------------------------------------------------------------------------
 
     def start_operator(self) -> Life:
@@ -245,6 +261,7 @@ class World:
         same_pod = self.lives and self.lives[-1].api.closed and rng.random() < 0.5
         identity = self.lives[-1].identity if same_pod else f"coffer-{number}"
         self.book.log(f"op{number} starts as {identity}")
+        self.disturbed()
         life = Life(self, number, identity, rng)
         life.task.add_done_callback(lambda task: self._ended(number, task))
         self.lives.append(life)
