@@ -428,3 +428,28 @@ async def test_an_event_is_announced_once_for_one_decision(stage: Stage) -> None
         [event] = stage.server.every(EVENT, NS)
         assert event["reason"] == "Created"
         assert event["involvedObject"]["uid"] == stage.instance["metadata"]["uid"]
+
+
+def orphan(**spec: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "op", "namespace": NS},
+        "spec": {"instanceRef": {"name": "nobody"}, "type": "Restart", **spec},
+    }
+
+
+@pytest.mark.parametrize(
+    ("not_after", "phase", "within_s"),
+    [(None, "Failed", 65), ("2026-01-01T00:00:20Z", "Expired", 25)],
+)
+async def test_an_operation_on_nothing_ends_and_is_announced(
+    stage: Stage, not_after: str | None, phase: str, within_s: float
+) -> None:
+    stage.write(OPERATION, orphan(**({"notAfter": not_after} if not_after else {})))
+    async with stage.running(always(Plan())):
+        assert stage.server.get(OPERATION, NS, "op")["status"]["phase"] == "New"
+        await stage.settle(within_s)
+        assert stage.server.get(OPERATION, NS, "op")["status"]["phase"] == phase
+        await stage.settle(3600)
+        [event] = stage.server.every(EVENT)
+        assert (event["reason"], event["type"]) == (phase, "Warning")
+        assert event["involvedObject"]["kind"] == "Operation"

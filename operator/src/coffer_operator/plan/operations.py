@@ -15,6 +15,7 @@ from coffer_common.wire import EngineAction
 from coffer_operator.plan import reasons
 from coffer_operator.plan.agent import AgentView
 from coffer_operator.plan.clock import after, from_text, to_text
+from coffer_operator.plan.events import operation_events
 from coffer_operator.plan.model import Delete, EngineCall, OperationStatusPatch, Plan
 from coffer_operator.plan.operation_status import Progress, present_status, wanted_status
 from coffer_operator.plan.pod import PodVerdict, crash_loops, volume_allows_restart
@@ -71,24 +72,35 @@ def plan_orphan(operation: Operation, now: datetime) -> Plan:
     """What becomes of an Operation whose instance does not exist: it fails after a short grace."""
     if operation.status.phase in FINISHED:
         result = _after_life(Operations(), operation, now)
+    elif _is_expired(operation, now):
+        result = _wait(Operations(), operation, None, now)
     else:
-        name = operation.spec.instance_ref.name
-        created = from_text(operation.metadata.creation_timestamp) or now
-        grace_ends = after(created, ORPHAN_GRACE_S)
-        over = now >= grace_ends
-        progress = Progress(
-            OperationPhase.FAILED if over else OperationPhase.NEW,
-            message=f"there is no DatabaseInstance {name} in this namespace",
-            finished_at=to_text(now) if over else None,
-        )
-        result = _patch(Operations(), operation, progress, now)
-        if not over:
-            result = _wake(result, grace_ends)
+        result = _await_instance(operation, now)
     return Plan(
         operations=result.patches,
         expired_operations=result.expired,
+        events=operation_events(result.patches, {operation.metadata.name: operation.status.phase}),
         requeue_after_s=wake_after_s(result.wake_at, now),
     )
+
+
+def _await_instance(operation: Operation, now: datetime) -> Operations:
+    name = operation.spec.instance_ref.name
+    created = from_text(operation.metadata.creation_timestamp) or now
+    grace_ends = after(created, ORPHAN_GRACE_S)
+    over = now >= grace_ends
+    progress = Progress(
+        OperationPhase.FAILED if over else OperationPhase.NEW,
+        message=f"there is no DatabaseInstance {name} in this namespace",
+        finished_at=to_text(now) if over else None,
+    )
+    result = _patch(Operations(), operation, progress, now)
+    if over:
+        return result
+    not_after = from_text(operation.spec.not_after)
+    if not_after is not None:
+        result = _wake(result, after(not_after, 1.0))
+    return _wake(result, grace_ends)
 
 
 def wake_after_s(moments: Sequence[datetime], now: datetime) -> float | None:
