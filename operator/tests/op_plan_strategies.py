@@ -21,8 +21,10 @@ from op_plan_cluster import (
     ready_world,
     retained_volume,
 )
+from op_plan_groups import MEMBERS, SAID, groups
 from op_plan_worlds import (
     NOW,
+    RULES,
     UID,
     catalogue,
     datastore_version,
@@ -108,6 +110,7 @@ STATUSES = st.builds(
         last_exit=st.sampled_from([None, "signal 9"]),
         restarted_for=st.sampled_from([None, "uid-op"]),
     ),
+    configuration=st.none() | SAID,
     databases=st.sampled_from([None, (), ("shop",)]),
     users=st.sampled_from([None, (), ("app@%",)]),
 )
@@ -152,6 +155,17 @@ SPECS = st.fixed_dictionaries(
         "users": st.sampled_from([[{"name": "app"}], [{"name": "root"}]]),
         "volume": st.sampled_from([{"size": "1Gi"}, {"size": "1"}, {"size": "0"}]),
         "deletionPolicy": st.sampled_from(["Retain", "Delete"]),
+        "configurationRef": st.just({"name": "conf"}),
+        "maintenance": st.builds(
+            lambda zone, start, length, auto: {
+                "window": {"start": start, "duration": length, "timeZone": zone},
+                "autoRestart": auto,
+            },
+            st.sampled_from(["UTC", "Asia/Tokyo", "Nowhere"]),
+            st.sampled_from(["00:00", "13:30"]),
+            st.sampled_from(["24h", "5m", "99h"]),
+            st.booleans(),
+        ),
     },
 )
 GOOD_SPECS = st.fixed_dictionaries(
@@ -164,7 +178,7 @@ GOOD_SPECS = st.fixed_dictionaries(
     },
 )
 FORMER: st.SearchStrategy[dict[str, Any] | None] = st.none() | st.builds(
-    lambda phase, data_id, ready, since, group, name: {
+    lambda phase, data_id, ready, since, group, name, report: {
         "phase": phase,
         "dataId": data_id,
         "group": group,
@@ -177,9 +191,13 @@ FORMER: st.SearchStrategy[dict[str, Any] | None] = st.none() | st.builds(
                 "message": "x",
                 "lastTransitionTime": since or "",
             }
-            for kind in ("Ready", "Available", "VolumeHealthy", "RestartRequired")
+            for kind in (
+                *("Ready", "Available", "VolumeHealthy", "RestartRequired"),
+                "ConfigurationApplied",
+            )
         ],
         "volume": {"size": "1Gi", "usedPercent": 3},
+        "configuration": report,
     },
     st.sampled_from([None, "Building", "Active", "Error", "RestartRequired", "Restarting"]),
     DATA_IDS,
@@ -187,6 +205,7 @@ FORMER: st.SearchStrategy[dict[str, Any] | None] = st.none() | st.builds(
     TEXTS,
     st.sampled_from([None, "shop", "other"]),
     st.sampled_from([None, "mariadb-10.11", "gone-1"]),
+    st.sampled_from([None, {"hash": "h1", "group": "conf", "pendingRestart": ["port"]}]),
 )
 CATALOGUES = st.sampled_from(
     [
@@ -198,6 +217,11 @@ CATALOGUES = st.sampled_from(
             )
         ),
         replace(catalogue(), flavors={}, storage_classes=None),
+        replace(catalogue(datastore_version(defaultValues={"wait_timeout": 9})), rules={}),
+        replace(
+            catalogue(datastore_version(defaultValues={"wait_timeout": 9, "port": 3311})),
+            rules={"mariadb-10.11": RULES},
+        ),
     ]
 )
 
@@ -244,6 +268,8 @@ def worlds(draw: st.DrawFn) -> World:
         "failure": st.none()
         | st.builds(ActFailure, st.just("s"), st.just("R"), st.just("m"), MAYBE, st.just(NOW)),
         "ensured_users": st.just(frozenset()),
+        "configuration_group": st.none() | groups(),
+        "cohort": MEMBERS,
         "namespace_terminating": st.sampled_from([False, False, False, True]),
     }
     chosen = draw(st.sets(st.sampled_from(sorted(facts)), min_size=1))
