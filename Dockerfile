@@ -51,6 +51,8 @@ COPY requirements/guest.txt /src/requirements/
 RUN --mount=type=secret,id=ca_bundle,target=/etc/ssl/certs/ca-certificates.crt \
     /opt/build/bin/pip --python /opt/coffer/bin/python install --no-compile \
         --require-hashes -r /src/requirements/guest.txt \
+    && find /opt/coffer/lib/python3*/site-packages/botocore/data -mindepth 1 -maxdepth 1 -type d \
+        ! -name s3 -exec rm -r {} + \
     && $COMPILE /opt/coffer/lib
 
 # Each image has only the packages that it runs: an edit of the operator makes no new guest. README
