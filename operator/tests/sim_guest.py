@@ -12,8 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from coffer_common import naming
-from coffer_common.errors import CofferError
 from coffer_common.wire import (
     ConfigurationRequest,
     DataState,
@@ -23,27 +21,16 @@ from coffer_common.wire import (
     GuestConfig,
     GuestStatus,
 )
-from coffer_operator.kube.api import ENDPOINT_SLICE
 from sim_apiserver import ApiServer
 from sim_configuration import Configuration, OnDisk
 from sim_disks import Disk
 from sim_loop import stamp
+from sim_slices import PodIdentity, SliceAddress, write_slice
 
 Log = Callable[[str], None]
 
 _UP: Final = (EngineState.STARTING, EngineState.RUNNING, EngineState.UNRESPONSIVE)
 _SLICE_RETRY_S: Final = 2.0
-
-
-@dataclass(frozen=True)
-class PodIdentity:
-    """Which pod a guest runs in."""
-
-    namespace: str
-    name: str
-    uid: str
-    node: str
-    ip: str
 
 
 @dataclass
@@ -404,50 +391,10 @@ class Guest:
 
     def _write_slice(self, addresses: list[str]) -> bool:
         """One checked patch; False where it has to be tried again."""
-        name = self.config.read_write_slice
-        if name is None:
+        if self.config.read_write_slice is None:
             return True
         if not self._around.api_reachable(self.pod.node):
             return False
-        live = self._around.server.peek(ENDPOINT_SLICE, self.pod.namespace, name)
-        if live is None:
-            return False
-        endpoints = live.get("endpoints") or []
-        target = (endpoints[0].get("targetRef") or {}).get("uid") if endpoints else None
-        if not addresses and target != self.pod.uid:
-            return True  # another pod's already
-        try:
-            self._around.server.patch(
-                ENDPOINT_SLICE,
-                self.pod.namespace,
-                name,
-                {
-                    "metadata": {
-                        "resourceVersion": live["metadata"]["resourceVersion"],
-                        "annotations": {naming.ANNOTATION_EPOCH: "0"},
-                    },
-                    "endpoints": [self._endpoint(address) for address in addresses],
-                    "ports": [{"name": "engine", "port": self._port(), "protocol": "TCP"}],
-                },
-                manager="coffer-guest",
-            )
-        except CofferError:
-            return False
-        return True
-
-    def _port(self) -> int:
         port = self.configuration.port if self.configuration is not None else None
-        return port or self.config.port
-
-    def _endpoint(self, address: str) -> dict[str, Any]:
-        return {
-            "addresses": [address],
-            "conditions": {"ready": True},
-            "nodeName": self.pod.node,
-            "targetRef": {
-                "kind": "Pod",
-                "name": self.pod.name,
-                "namespace": self.pod.namespace,
-                "uid": self.pod.uid,
-            },
-        }
+        address = SliceAddress(self.config.read_write_slice, port or self.config.port)
+        return write_slice(self._around.server, self.pod, address, addresses)

@@ -27,7 +27,8 @@ from coffer_operator.kube.api import (
 from sim_apiserver import ApiServer, Deletion
 from sim_control import NodeLifecycle, claims_of
 from sim_disks import Disks
-from sim_guest import Guest, PodIdentity, Surroundings
+from sim_guest import Guest, Surroundings
+from sim_slices import PodIdentity
 from sim_watch import Change
 
 _RESTART_S: Final = 1.0  # of a container that died
