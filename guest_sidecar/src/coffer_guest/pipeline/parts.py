@@ -13,7 +13,7 @@ MAX_PART_BYTES: Final = 5 << 30
 MAX_PARTS: Final = 10_000
 MAX_OBJECT_BYTES: Final = 5 << 40
 DEFAULT_PART_BYTES: Final = 16 * MIB
-_STEADY_PARTS: Final = 7_000
+_STEADY_PARTS: Final = 6_500
 _STEP_PARTS: Final = 250
 
 
@@ -28,7 +28,7 @@ def first_part_bytes(configured_bytes: int, expected_bytes: int | None) -> int:
 
 
 def part_bytes(number: int, first_bytes: int) -> int:
-    """Size of part `number` (from 1): the first size 7,000 times, then doubled each 250 parts."""
+    """Size of part `number` (from 1): the first size 6,500 times, then doubled each 250 parts."""
     if number <= _STEADY_PARTS:
         return first_bytes
     doublings = 1 + (number - _STEADY_PARTS - 1) // _STEP_PARTS

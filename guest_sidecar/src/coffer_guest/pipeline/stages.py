@@ -12,7 +12,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Final, Generic, Self, TypeVar
 
-from coffer_common.errors import CofferError, Permanent
 from coffer_guest.pipeline.stop import Stop
 
 T = TypeVar("T")
@@ -44,7 +43,7 @@ class Stage(Generic[T]):
     ) -> None:
         """Waits for the calls in flight: with an error, they are stopped before."""
         if error is not None:
-            self._stop.set(error if isinstance(error, CofferError) else None)
+            self._stop.set(error)
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     @property
@@ -62,22 +61,13 @@ class Stage(Generic[T]):
         self._stop.check()
         try:
             return call()
-        except CofferError as error:
+        except BaseException as error:  # also a fault of ours: nobody may go on waiting
             self._stop.set(error)
-            raise
-        except MemoryError as error:
-            out = Permanent("not enough memory")
-            self._stop.set(out)
-            raise out from error
-        except BaseException:
-            self._stop.set()  # a fault of ours: everybody stops, and the caller gets it as it is
             raise
 
     def next(self) -> T:
         """The oldest call's result, waited for; raises its error, or the stream's first one."""
         future = self._flight.popleft()
-        error = future.exception()
-        if error is not None and not isinstance(error, CofferError):
-            raise error
+        future.exception()
         self._stop.check()
         return future.result()

@@ -29,7 +29,7 @@ class Stop:
         self._parent = parent
         self._limit_s = limit_s
         self._deadline_s = None if limit_s is None else time.monotonic() + limit_s
-        self._error: CofferError | None = None
+        self._error: BaseException | None = None
         self._event: Final = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
     def __enter__(self) -> Self:
@@ -38,7 +38,7 @@ class Stop:
     def __exit__(self, *_: object) -> None:
         os.close(self._event)
 
-    def set(self, error: CofferError | None = None) -> None:
+    def set(self, error: BaseException | None = None) -> None:
         """Stop; the first error wins. Without one it is Cancelled."""
         if self._error is None:
             self._error = error or Cancelled("cancelled")

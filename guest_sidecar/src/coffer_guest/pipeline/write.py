@@ -46,6 +46,7 @@ class WriteOptions:
     workers: int | None = None  # one per processor
     rate_bytes_per_s: int | None = None  # of stored bytes
     expected_bytes: int | None = None  # of the plain stream: makes parts large enough
+    block_bytes: int = BLOCK_BYTES
     progress: Progress = unheard
 
 
@@ -140,7 +141,7 @@ def write_stream(
     any error the source is dead and neither object nor upload is left (or, where the store could
     not be reached any more, a stale upload that the sweeper finds).
     """
-    header = Header(backup_id, os.urandom(PREFIX_BYTES), options.compression, BLOCK_BYTES)
+    header = Header(backup_id, os.urandom(PREFIX_BYTES), options.compression, options.block_bytes)
     first_bytes = first_part_bytes(options.part_bytes, options.expected_bytes)
     with contextlib.ExitStack() as stack:
         stack.callback(source.kill)
@@ -170,7 +171,7 @@ def write_stream(
 
 def _copy(source: Source, writer: _Writer, upload: Uploader, progress: Progress) -> None:
     block = writer.read(source)
-    while block.size_bytes == BLOCK_BYTES:
+    while block.size_bytes == len(block.buffer):
         following = writer.read(source)
         last = following.size_bytes == 0
         writer.put(block, last)

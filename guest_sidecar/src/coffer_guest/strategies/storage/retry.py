@@ -25,11 +25,11 @@ class RetryPolicy:
     """`attempts` in all; the n-th pause is random between 0 and base * 2^n, capped.
 
     "Full jitter": Brooker 2015, "Exponential Backoff And Jitter". The defaults last through a
-    network that is away for a minute: the pauses are about 70 s long in the mean, and a request
+    network that is away for a minute: the pauses are more than 60 s long in the mean, and a request
     that gets no answer takes its own time-out besides.
     """
 
-    attempts: int = 12
+    attempts: int = 14
     base_s: float = 0.2
     cap_s: float = 20.0
     uniform: Callable[[float, float], float] = _RANDOM.uniform
