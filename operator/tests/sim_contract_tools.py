@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal, Protocol, TypeVar
 
 from coffer_operator.kube.api import (
+    CONFIGURATION_GROUP,
     FLAVOR,
     Kind,
     KubeApi,
@@ -139,6 +140,16 @@ def flavor(name: str) -> Object:
         "kind": FLAVOR.kind,
         "metadata": {"name": name},
         "spec": {"vcpus": "1", "ram": "1Gi"},
+    }
+
+
+def configuration_group(namespace: str, name: str, values: Mapping[str, Any]) -> Object:
+    """One of no engine: an operator that runs can only say so."""
+    return {
+        "apiVersion": CONFIGURATION_GROUP.api_version,
+        "kind": CONFIGURATION_GROUP.kind,
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"datastore": {"type": "none", "version": "1"}, "values": dict(values)},
     }
 
 

@@ -8,6 +8,7 @@ from coffer_operator.build.digest import digest, live_digest
 from coffer_operator.kube.api import (
     ABSENT,
     CONFIG_MAP,
+    CONFIGURATION_GROUP,
     ENDPOINT_SLICE,
     FLAVOR,
     PVC,
@@ -25,6 +26,7 @@ from sim_contract_tools import (
     Stream,
     claim,
     config_map,
+    configuration_group,
     endpoint_slice,
     flavor,
     owner,
@@ -307,6 +309,28 @@ class WriteContract:
         wrong["spec"]["ram"] = "plenty"
         with pytest.raises(InvalidError):
             await api.create(FLAVOR, wrong)
+
+    async def test_a_value_may_be_any_scalar_and_stays_what_it_was(
+        self, api: KubeApi, namespace: str
+    ) -> None:
+        values = {"whole": 1, "part": 1.5, "on": True, "off": False, "word": "1", "dotted.x-y": 0}
+        obj = configuration_group(namespace, "scalars", values)
+        created = await api.create(CONFIGURATION_GROUP, obj)
+        assert repr(sorted(created["spec"]["values"].items())) == repr(sorted(values.items()))
+        revision = {"revision": 1, "hash": "h", "time": "2026-01-01T00:00:00Z", "values": values}
+        entry = {"name": "db", "state": "Applied"}
+        status = {"attached": 1, "instances": [entry], "history": [revision]}
+        told = await api.patch(
+            CONFIGURATION_GROUP, namespace, "scalars", {"status": status}, subresource="status"
+        )
+        assert told["status"]["instances"] == [entry]
+        assert repr(sorted(told["status"]["history"][0]["values"].items())) == repr(
+            sorted(values.items())
+        )
+        assert told["metadata"]["generation"] == 1
+        twice = {"status": {"instances": [entry, entry]}}
+        with pytest.raises(InvalidError):
+            await api.patch(CONFIGURATION_GROUP, namespace, "scalars", twice, subresource="status")
 
     async def test_what_a_stateful_set_needs_is_enforced(
         self, api: KubeApi, namespace: str

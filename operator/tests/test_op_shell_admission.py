@@ -2,13 +2,16 @@
 
 import base64
 import random
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from coffer_operator.kube.api import VALIDATING_WEBHOOK
+from coffer_common.resources.configuration import ConfigurationGroup
+from coffer_operator.kube.api import VALIDATING_WEBHOOK, Key
+from coffer_operator.observe.rulebook import packaged
 from coffer_operator.plan.validate import validate_instance
 from coffer_operator.shell.admission import PATH, Known, application, register, review
 from op_plan_worlds import catalogue, datastore_version, instance_obj
@@ -45,6 +48,58 @@ def test_a_second_default_version_is_refused() -> None:
     second = datastore_version("mariadb-11.4").model_dump(by_alias=True, mode="json")
     answer = review(request("DatastoreVersion", second), Known(catalogue()))
     assert "is the default of mariadb already" in answer["status"]["message"]
+
+
+def group(**values: Any) -> dict[str, Any]:
+    datastore = {"type": "mariadb", "version": "10.11"}
+    return {
+        "metadata": {"name": "tuned", "namespace": "prod"},
+        "spec": {"datastore": datastore, "values": values},
+    }
+
+
+def known(**groups: dict[str, Any]) -> Known:
+    """What comes with Coffer, and these groups."""
+    offered = catalogue()
+    rules = {
+        name: packaged(version.spec.datastore, version.spec.version)
+        for name, version in offered.datastore_versions.items()
+    }
+    found = {
+        Key("prod", name): ConfigurationGroup.model_validate(obj) for name, obj in groups.items()
+    }
+    return Known(replace(offered, rules=rules), found.get, packaged)
+
+
+def test_a_groups_values_are_judged() -> None:
+    fine = review(request("ConfigurationGroup", group(wait_timeout="1h")), known())
+    assert fine["allowed"]
+    answer = review(request("ConfigurationGroup", group(wait_timout=1)), known())
+    assert "wait_timeout" in answer["status"]["message"], "the nearest name is told"
+
+
+def test_an_instance_is_judged_with_the_group_that_it_names() -> None:
+    redis = group()
+    redis["spec"]["datastore"] = {"type": "redis", "version": "7.0"}
+    obj = instance_obj(configurationRef={"name": "tuned"})
+    assert review(request("DatabaseInstance", obj), known())["allowed"], "it may come later"
+    assert review(request("DatabaseInstance", obj), known(tuned=group()))["allowed"]
+    answer = review(request("DatabaseInstance", obj), known(tuned=redis))
+    assert "redis 7.0" in answer["status"]["message"]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"defaultValues": {"wait_timeout": "long"}},
+        {"parameters": [{"name": "wait_timeout", "type": "enum"}]},
+    ],
+)
+def test_what_the_administrator_says_of_parameters_is_judged(spec: dict[str, Any]) -> None:
+    obj = datastore_version().model_dump(by_alias=True, mode="json")
+    obj["spec"] |= spec
+    answer = review(request("DatastoreVersion", obj), known())
+    assert "wait_timeout" in answer["status"]["message"]
 
 
 @pytest.mark.parametrize(
