@@ -459,7 +459,7 @@ def happens(subject: World, what: str, whole: set[str]) -> World:
     return kubelet(advance(subject, plan)) if what == "plan" else subject
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(MEMBERS, GOOD_VALUES)
 def test_nobody_gets_values_out_of_turn(members: Any, values: dict[str, Any]) -> None:
     subject = replace(attached(values, rollout={"maxConcurrent": 2}), cohort=members)
