@@ -220,10 +220,120 @@ def test_what_an_engine_allows_is_taken(datastore: str, version: str, data: st.D
     assert rules.check({rule.name: value})[rule.name] == value
 
 
+def accepted(rule: Parameter) -> st.SearchStrategy[object]:
+    """Values that the rule accepts, as people write them."""
+    if rule.allowed:
+        return st.sampled_from(rule.allowed).flatmap(
+            lambda word: st.sampled_from([word, word.lower(), word.upper()])
+        )
+    if rule.type is ParameterType.BOOLEAN:
+        return st.sampled_from([True, False, "on", "OFF", "Yes", "no", 0, 1, "1", "true"])
+    if rule.type is ParameterType.STRING:
+        return st.text("abc xyz", max_size=9) if rule.pattern is None else st.just(rule.default)
+    low = math.ceil(rule.min if rule.min is not None else 0)
+    numbers = st.integers(low, math.floor(rule.max if rule.max is not None else low + 10**6))
+    if rule.type is ParameterType.SIZE:
+        return numbers.flatmap(lambda n: st.sampled_from([n, str(n), size_text(n), f" {n}"]))
+    return numbers.flatmap(lambda n: st.sampled_from([n, str(n), float(n) if n < 2**50 else n]))
+
+
+def spelt(name: str) -> st.SearchStrategy[str]:
+    return st.sampled_from([name, name.upper(), name.replace("_", "-"), name.replace("-", "_")])
+
+
+@ENGINES
+@given(data=st.data())
+def test_any_spelling_has_one_normal_form(
+    datastore: str, version: str, data: st.DataObject
+) -> None:
+    rules = load(datastore, version)
+    open_ones = [rule for rule in rules.parameters.values() if not rule.read_only]
+    chosen = data.draw(st.lists(st.sampled_from(open_ones), max_size=9, unique_by=id))
+    values = {
+        data.draw(spelt(rule.name)): data.draw(accepted(rule))
+        for rule in chosen
+        if rule.name != "port"
+    }
+    normal = rules.check(values)
+    assert list(normal) == sorted(rule.name for rule in chosen if rule.name != "port")
+    assert rules.check(normal) == normal
+    for value in normal.values():
+        assert type(value) in (bool, int, float, str)
+    again = json.loads(json.dumps(normal))
+    assert {name: (type(value), value) for name, value in rules.check(again).items()} == {
+        name: (type(value), value) for name, value in normal.items()
+    }
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=200),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@ENGINES
+@given(data=st.data())
+def test_what_is_refused_names_its_key(datastore: str, version: str, data: st.DataObject) -> None:
+    rules = load(datastore, version)
+    names = st.sampled_from(sorted(rules.parameters)) | st.text(max_size=40)
+    name = data.draw(names)
+    known = rules.find(name)
+    try:
+        rules.check({name: data.draw(ANYTHING)})
+        assert known is not None
+        assert not known.read_only
+        return
+    except UserError as error:
+        message = error.message
+    assert len(message) <= 1024
+    assert len(message.splitlines()) == 1
+    assert (repr(name) if known is None else known.name) in message
+
+
+def test_a_port_of_the_agents_is_refused_with_the_reason() -> None:
+    for datastore, version in (("mariadb", "10.11"), ("redis", "7.0")):
+        rules = load(datastore, version)
+        assert rules.check({"port": "3307"}) == {"port": 3307}
+        assert "the agent listens there" in refused(rules.get("port"), 8443)
+        assert "the agent answers probes there" in refused(rules.get("port"), "8080")
+        assert "from 1024 to 65535" in refused(rules.get("port"), 80)
+        assert rules.restart_required(["PORT", "timeout"]) == ("port",)
+
+
+def test_a_password_is_not_repeated() -> None:
+    with pytest.raises(UserError) as caught:
+        load("redis", "7.0").check({"requirepass": "hunter2"})
+    assert caught.value.message == "requirepass cannot be set: users have passwords of their own"
+
+
 def test_a_parameter_named_twice_is_a_mistake() -> None:
     entry = {"name": "a", "type": "integer", "description": "A.", "restart_required": False}
     with pytest.raises(ValueError, match="twice"):
         parse_rules(json.dumps({"configuration-parameters": [entry, entry]}))
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        ({"type": "enum"}, "needs its allowed values"),
+        ({"type": "integer", "pattern": "a"}, "a pattern is for a string"),
+        ({"type": "string", "min": 1}, "min and max are for numbers"),
+        ({"type": "duration"}, "a unit is for a duration"),
+        ({"type": "integer", "min": 2, "max": 1}, "min 2 is above max 1"),
+        ({"type": "integer", "default": "1"}, "not in its normal form"),
+        ({"type": "string", "pattern": "("}, "is no regular expression"),
+    ],
+)
+def test_a_rule_that_contradicts_itself_is_a_mistake(entry: dict[str, Any], says: str) -> None:
+    common = {"name": "a", "description": "A.", "restart_required": False}
+    with pytest.raises(ValueError, match=says):
+        parse_rules(json.dumps({"configuration-parameters": [common | entry]}))
+
+
+def test_two_spellings_are_one_parameter() -> None:
+    with pytest.raises(ValueError, match="are one parameter"):
+        Rules({name: parameter("integer", name=name) for name in ("a_b", "A-b")})
 
 
 def test_an_engine_without_rules() -> None:
