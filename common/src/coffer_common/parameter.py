@@ -204,6 +204,8 @@ class Parameter(BaseModel):
         return UserError(INVALID_PARAMETER, shortened(text))
 
     def _is_allowed(self, value: Value) -> bool:
+        if self.type is ParameterType.ENUM:
+            return True  # or it would not have been read
         if self.allowed and value not in [self.normal(word) for word in self.allowed]:
             return False
         if isinstance(value, bool | str):
