@@ -5,7 +5,7 @@ live where the engine can and else at its next start, and outlives agent and pod
 guest says when.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -105,17 +105,21 @@ class Configuration:
             return False
         if self.disk.rejected is not None:
             return False
-        if self._picky() and effective(request).get(DYNAMIC) == REFUSED:
+        if self._dislikes(effective(request)):
             self._reject(request, RejectionCause.REFUSED, "Variable can't be set to that value")
             return True
         self.engine.set_live(request)
         return True
 
+    def _dislikes(self, values: Mapping[str, Value]) -> bool:
+        return values.get(DYNAMIC) == REFUSED and self._picky()
+
     def begin(self) -> bool:
         """A process starts with what is wanted; False: it will die before it answers."""
         self.running = False
         self.trying = self.disk.to_start_with
-        return effective(self.trying).get("back_log") != DEADLY
+        values = effective(self.trying)
+        return values.get("back_log") != DEADLY and not self._dislikes(values)
 
     def died_at_start(self) -> None:
         """It ended by itself before it answered: back to what was good."""

@@ -59,6 +59,15 @@ def make_group(stage: Stage, **values: Any) -> Object:
     )
 
 
+def make_group_named(stage: Stage, name: str) -> str:
+    found = stage.server.get(CONFIGURATION_GROUP, NS, "tuned")
+    stage.write(
+        CONFIGURATION_GROUP,
+        {"metadata": {"name": name, "namespace": NS}, "spec": found["spec"]},
+    )
+    return name
+
+
 def attach(stage: Stage, name: str = "shop", group: str | None = "tuned") -> None:
     reference = {"name": group} if group else None
     stage.server.patch(INSTANCE, NS, name, {"spec": {"configurationRef": reference}}, manager="u")
@@ -446,3 +455,17 @@ async def test_a_node_that_falls_silent_wakes_those_that_run_on_it(stage: Stage)
         becomes("n2", "False")
         await stage.settle()
         assert len(stage.worlds) == looks + 1
+
+
+async def test_an_operator_that_stands_by_knows_the_groups(stage: Stage) -> None:
+    """Its webhook judges instances by them."""
+    make_group(stage)
+    async with stage.running(always(Plan())):
+        pass
+    task = asyncio.create_task(stage.engine.run_catalogue())
+    later = make_group_named(stage, "later")
+    await stage.settle()
+    assert stage.engine.catalogue_synced
+    assert stage.engine.cache.group(Key(NS, later)) is not None
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
