@@ -207,3 +207,42 @@ def test_there_is_never_more_than_one_process(events: list[str]) -> None:
             break
         assert alive == (machine.state in (RUNNING, STOPPING))
         assert machine.state in (WAITING, RUNNING, STOPPING, STOPPED)
+
+
+def configured(name: str) -> Spec:
+    return Spec(["/engine"], {}, TERM, 10.0, None, name)
+
+
+def test_what_a_process_was_started_with_is_known_and_the_next_may_be_another() -> None:
+    machine = Machine()
+    machine.start(configured("one"))
+    machine.spawned(7, "now")
+    machine.prepare(configured("two"))
+    found = machine.describe()
+    assert (found["configuration"], found["next_configuration"]) == ("one", "two")
+    assert machine.died(-9, 1.0) == SPAWNS
+    assert machine.describe()["configuration"] == "two"
+
+
+def test_starts_that_failed_are_counted_by_configuration() -> None:
+    machine = Machine(CrashCounter(limit=10))
+    machine.start(configured("one"))
+    for count in (1, 2):
+        machine.spawned(7, "now")
+        machine.died(1, 1.0)
+        assert machine.describe()["failed_starts"] == count
+    machine.note_answered(machine.generation)
+    assert machine.failed_starts == 0
+    machine.died(1, 1.0)
+    assert machine.failed_starts == 0, "it had answered"
+    machine.died(1, 1.0)
+    assert machine.failed_starts == 1
+    machine.prepare(configured("two"))
+    machine.died(1, 1.0)
+    assert machine.failed_starts == 0, "of the new one there were none yet"
+    machine.died(1, 1.0)
+    machine.stop(2.0)
+    machine.died(1, 3.0)
+    assert machine.failed_starts == 1, "asked to end"
+    machine.start(configured("two"))
+    assert machine.failed_starts == 0

@@ -8,14 +8,16 @@ Standard library only.
 
 import json
 import sys
+from pathlib import Path
 
 from coffer_guest.paths import Paths
 
 
 def main() -> int:
-    """Entry point; 1 and one line on stderr where there is nothing to show yet."""
+    """Entry point: show_configuration [RUN]; 1 and a line on stderr while there is nothing yet."""
+    paths = Paths(run=Path(sys.argv[1])) if len(sys.argv) > 1 else Paths()
     try:
-        shown = json.loads(Paths().shown_configuration.read_text())
+        shown = json.loads(paths.shown_configuration.read_text())
     except (OSError, ValueError):
         sys.stderr.write("error: the agent has not started an engine in this pod yet\n")
         return 1

@@ -9,12 +9,12 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from pydantic import ValidationError
 
-from coffer_common.errors import CofferError, Permanent
+from coffer_common.errors import CofferError, Permanent, Transient
 from coffer_common.wire import (
     ConfigurationRequest,
     DataState,
@@ -23,7 +23,7 @@ from coffer_common.wire import (
     EngineStatus,
     GuestConfig,
 )
-from coffer_guest import intent, memory
+from coffer_guest import intent, memory, tasks
 from coffer_guest.board import Board
 from coffer_guest.configuration import decision, folder
 from coffer_guest.configuration.keeper import Keeper
@@ -44,6 +44,7 @@ _TICK_S: Final = 2.0  # while all is well
 _TICK_UNWELL_S: Final = 0.5
 _TICK_STARTING_S: Final = 0.03
 _TIDY_S: Final = 3.0
+_FOR_TASKS: Final = frozenset({DataState.LAID_OUT, DataState.AWAITING_RESTORE})
 _RETRY_S: Final = (1.0, 30.0)  # a volume that was refused or failed is looked at again
 
 
@@ -58,7 +59,7 @@ class Supervisor:
         data_found: Callable[[], Awaitable[None]],
         seen: Callable[[], None],
     ) -> None:
-        """`data_found` is called when the volume holds our data, `seen` after each round."""
+        """`data_found` is called when the volume is found ours, `seen` after each round."""
         self.settings = settings
         self.board = board
         self.config: GuestConfig | None = None
@@ -126,10 +127,13 @@ class Supervisor:
     async def configure(self, request: ConfigurationRequest) -> None:
         """Remember the configuration that was asked for, durably, and have it carried out.
 
-        Raises EngineUnavailable while there are no data, OSError.
+        Raises EngineUnavailable while there are no data, Transient where it cannot be kept.
         """
         self.running_engine()
-        await self._keeper.accept(request)
+        try:
+            await self._keeper.accept(request)
+        except OSError as error:
+            raise Transient(f"the volume cannot be written: {error.strerror}", 5.0) from error
 
     async def serving(self) -> str | None:
         """None when the engine answers now, else one line that says why not."""
@@ -147,6 +151,27 @@ class Supervisor:
         if self.engine is None or self._data.state is not DataState.LAID_OUT:
             raise EngineUnavailable(f"there are no data: {self._data.state.value}", 1.0)
         return self.engine
+
+    def task_site(self) -> tuple[Mapping[str, str], Site, GuestConfig]:
+        """Kinds of tasks that make sense now, by name, and where. Raises EngineUnavailable."""
+        engine, config = self.engine, self.config
+        state = self._data.state
+        if engine is None or config is None or state not in _FOR_TASKS:
+            raise EngineUnavailable(f"there are no data: {state.value}", 1.0)
+        kinds: dict[str, str] = {}
+        if state is DataState.LAID_OUT:
+            kinds |= tasks.WITH_ENGINE
+            kinds |= engine.tasks
+        if config.restore is not None:
+            kinds |= tasks.WITH_EMPTY_VOLUME
+        return kinds, engine.site, config
+
+    def task_ended(self) -> None:
+        """No task runs now: one may have laid out the data, or changed what they hold."""
+        if self._data.state is DataState.AWAITING_RESTORE:
+            self._retry_at = float("-inf")
+        self.health.forget_inventory()
+        self.wake()
 
     def wanted_slice(self) -> Wanted | None:
         """What the -rw slice is to say of this pod; None: whatever it says.
@@ -269,6 +294,8 @@ class Supervisor:
             await self._data_found()
             self._seen()
         else:
+            if self._data.state is DataState.AWAITING_RESTORE:
+                await self._data_found()
             self._retry_at = now + self._retry_s
             self._retry_s = min(self._retry_s * 2, _RETRY_S[1])
 

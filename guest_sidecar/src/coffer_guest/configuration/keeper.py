@@ -9,7 +9,6 @@ what to start it with, and whether to roll back.
 
 import asyncio
 import contextlib
-import datetime
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -25,13 +24,13 @@ from coffer_guest.configuration.record import Process, Record, Request, Start
 from coffer_guest.engine_state import View, failed_start
 from coffer_guest.engines.base import Engine, LaunchSpec, Refused
 from coffer_guest.files import tail
-from coffer_guest.launcher_client import LauncherClient
+from coffer_guest.launcher_client import LauncherClient, LauncherUnavailable
 from coffer_guest.layout import Step
 from coffer_guest.paths import Paths
 
 _log = logging.getLogger(__name__)
 
-#: Names of the steps, for tests that end the agent there; see layout.Step.
+#: Names of the steps; see layout.Step.
 STEPS: Final = (
     "configuration-store",
     "configuration-stored",
@@ -157,19 +156,11 @@ class Keeper:
 
     def status(self) -> ConfigurationStatus | None:
         """None while nothing is known."""
-        present, view = self._record, self._seen[0]
-        if present is None:
+        view = self._seen[0]
+        if self._record is None:
             return None
         start = self._starts.get(view.configuration or "") if view is not None else None
-        process = self._process_of(view)
-        return ConfigurationStatus(
-            accepted=present.wanted.hash if present.wanted else None,
-            live=present.live.hash if present.live else None,
-            pending_restart=process.pending if process else (),
-            rejected=present.rejected,
-            drift=present.drift,
-            port=decision.layers(start).port if start else None,
-        )
+        return shown.status(self._record, self._process_of(view), start)
 
     # --- turns ----------------------------------------------------------------------------------
     async def run(self) -> None:
@@ -227,12 +218,16 @@ class Keeper:
         _log.warning("the engine does not start with %s: %s", view.configuration, words)
         self._step("configuration-blame")
         await self._change(lambda present: record.blamed(present, start.request, words))
+        with contextlib.suppress(LauncherUnavailable):
+            await self._launcher.reset()  # it died for a reason that is mended now
 
     async def _keep(self, engine: Engine, view: View, start: Start) -> float:
         """Bring the engine that runs to the target, or see whether it is still there."""
         if self._process_of(view) is None:
             await self._begin(view, start)
         goal = record.target(self._known())
+        if self._brought is None and goal == self._known().live:
+            await self._look(engine, view, start, goal)  # what happened while no agent was here
         if self._brought != (goal,):
             await self._bring(engine, view, start, goal)
         elif time.monotonic() - self._looked_at >= _LOOK_S:
@@ -265,29 +260,30 @@ class Keeper:
         process = self._process_of(view)
         if process is None:
             return
-        self._live = self._live or self._make_live(engine, view, start)
         target = decision.wanted(type(engine), start.model_copy(update={"request": goal}))
         try:
-            settled = await self._live.bring(process, target)
+            settled = await self._live_of(engine, view, start).bring(process, target)
         except Refused as error:
             await self._take_back(engine, view, start, goal, error.message)
             return
         if settled is None:
             return
         self._brought, self._looked_at = (goal,), time.monotonic()
-        self._step("configuration-live")
-        await self._change(lambda present: record.applied(present, goal))
+        if goal != self._known().live:
+            self._step("configuration-live")
+            await self._change(lambda present: record.applied(present, goal))
 
     async def _take_back(
         self, engine: Engine, view: View, start: Start, goal: Request, message: str
     ) -> None:
         """All of a refused request: the engine gets the former values, then the verdict is told."""
-        present, process = self._known(), self._process_of(view)
+        process = self._process_of(view)
         _log.warning("the engine refuses: %s", message)
-        if self._live is not None and process is not None:
-            former = start.model_copy(update={"request": present.live})
+        if process is not None:
+            former = start.model_copy(update={"request": self._known().live})
+            target = decision.wanted(type(engine), former)
             try:
-                settled = await self._live.bring(process, decision.wanted(type(engine), former))
+                settled = await self._live_of(engine, view, start).bring(process, target)
             except Refused as error:
                 message = f"{message}; and what was before: {error.message}"
             else:
@@ -300,9 +296,9 @@ class Keeper:
     async def _look(self, engine: Engine, view: View, start: Start, goal: Request) -> None:
         """See whether somebody else set what we have set, and put it right."""
         process = self._process_of(view)
-        if process is None or self._live is None:
+        if process is None:
             return
-        found = await self._live.look(process)
+        found = await self._live_of(engine, view, start).look(process)
         self._looked_at = time.monotonic()
         if not found:
             return
@@ -310,13 +306,8 @@ class Keeper:
         await self._store(process.model_copy(update={"uncertain": tuple(sorted(names))}))
         self._brought = None
         await self._bring(engine, view, start, goal)
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        drift = Drift(
-            name=found[0].name,
-            found=found[0].found,
-            restored=found[0].wanted,
-            at=now.replace("+00:00", "Z"),
-        )
+        first, now = found[0], time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        drift = Drift(name=first.name, found=first.found, restored=first.wanted, at=now)
         _log.warning("set by somebody else, and put right: %s", found)
         await self._change(lambda present: present.model_copy(update={"drift": drift}))
 
@@ -334,13 +325,17 @@ class Keeper:
         await asyncio.to_thread(self._forget_but, {path.name, view.configuration})
 
     # --- small things ---------------------------------------------------------------------------
-    def _make_live(self, engine: Engine, view: View, start: Start) -> Live:
+    def _live_of(self, engine: Engine, view: View, start: Start) -> Live:
+        if self._live is not None:
+            return self._live
+
         async def still_runs() -> bool:
             present = await self._launcher.status()
             return (present.boot_id, present.generation) == (view.boot_id, view.generation)
 
         started = decision.wanted(type(engine), start)
-        return Live(engine, started, self._defaults, self._store, still_runs, self._step)
+        self._live = Live(engine, started, self._defaults, self._store, still_runs, self._step)
+        return self._live
 
     async def _defaults(self) -> Mapping[str, Value]:
         if self._config is None:

@@ -55,12 +55,14 @@ class Live:
         process is stored as uncertain of them. Raises EngineUnavailable, Transient, OSError.
         """
         known = await self._engine.settings(names(process, self._started, target))
+        stored, process = process, _with_strays(process, known)
         plan = await self._plan(process, target, known)
         texts = dict(process.baseline or {})
         if plan.changes:
             process = _begun(process, plan.changes, self._started, known)
             self._step("configuration-mark")
             await self._store(process)
+            stored = process
             self._step("configuration-set")
             outcome = await self._engine.set_live(plan.changes)
             if not await self._still_runs():
@@ -78,7 +80,7 @@ class Live:
         ]
         baseline = {name: texts.get(name, known[name].text) for name in managed}
         settled = process.model_copy(update={"baseline": baseline, "pending": plan.pending})
-        if settled != process or process.baseline is None:
+        if settled != stored:
             await self._store(settled)
         return settled
 
@@ -102,6 +104,13 @@ class Live:
     def _sets(self, name: str, target: Wanted, known: Mapping[str, Setting]) -> bool:
         dynamic = known[name].dynamic and name not in self._static
         return not fixed(name, self._started, target, {name} if dynamic else ())
+
+
+def _with_strays(process: Process, known: Mapping[str, Setting]) -> Process:
+    """What is not as it was left, be it by somebody else or as an effect of another value."""
+    baseline = process.baseline or {}
+    strays = {name for name, text in baseline.items() if name in known and known[name].text != text}
+    return process.model_copy(update={"uncertain": tuple(sorted({*process.uncertain, *strays}))})
 
 
 def _begun(

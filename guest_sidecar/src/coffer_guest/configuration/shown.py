@@ -1,18 +1,30 @@
-"""The file that show_configuration prints: an instance's configuration by layer."""
+"""An instance's configuration as others see it: in the status, and by layer for people."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from coffer_common.wire import Value
+from coffer_common.wire import ConfigurationStatus, Value
 from coffer_guest.configuration import decision
-from coffer_guest.configuration.record import Process, Start
+from coffer_guest.configuration.record import Process, Record, Start
 from coffer_guest.engines.base import Engine
 from coffer_guest.files import write_file
 
 
+def status(record: Record, process: Process | None, started: Start | None) -> ConfigurationStatus:
+    """For the operator; `started` is what the last process was started with. Pure."""
+    return ConfigurationStatus(
+        accepted=record.wanted.hash if record.wanted else None,
+        live=record.live.hash if record.live else None,
+        pending_restart=process.pending if process else (),
+        rejected=record.rejected,
+        drift=record.drift,
+        port=decision.layers(started).port if started else None,
+    )
+
+
 def text(engine: type[Engine], goal: Start, started: Start, process: Process | None) -> str:
-    """The JSON for a target and the process that runs, which was started with `started`. Pure."""
+    """JSON for show_configuration; `process` was started with `started`. Pure."""
     parts = decision.layers(goal)
     running = None
     if process is not None:

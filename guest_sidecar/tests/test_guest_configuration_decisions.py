@@ -1,0 +1,491 @@
+"""What follows from a configuration: records, plans and files, without any engine."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coffer_common.rules import load
+from coffer_common.wire import ConfigurationRequest, RejectionCause, Value
+from coffer_guest.configuration import decision, folder, record, shown
+from coffer_guest.configuration.decision import PORT, Wanted, decide
+from coffer_guest.configuration.defaults import defaults
+from coffer_guest.configuration.live import Live
+from coffer_guest.configuration.record import Process, Record, Start
+from coffer_guest.engine_state import Command, View, failed_start, steer
+from coffer_guest.engines.base import (
+    Engine,
+    EngineUnavailable,
+    LiveOutcome,
+    Refused,
+    Setting,
+    Site,
+)
+from coffer_guest.engines.mariadb import MariaDB
+from coffer_guest.engines.mariadb import configuration as mariadb
+from coffer_guest.engines.redis import Redis
+from coffer_guest.engines.redis import configuration as redis
+from coffer_guest.intent import Intent
+from coffer_guest.paths import Paths
+from guest_configuration import request
+
+A, B, C = request({"a": 1}), request({"b": 2}), request({"c": 3})
+MISTAKE = "the engine's words"
+
+
+# --- the record ---------------------------------------------------------------------------------
+def test_what_is_mounted_counts_where_the_volume_knows_nothing_of_this_instance() -> None:
+    new = record.adopt(None, "u", A)
+    assert (new.wanted, new.live) == (A, None)
+    assert record.adopt(new, "u", B) is new
+    assert record.adopt(new, "other", B) == Record(uid="other", wanted=B)
+
+
+def test_a_refused_request_leaves_the_former_one_in_force() -> None:
+    live = record.applied(record.accept(Record(uid="u"), A), A)
+    refused = record.refused(record.accept(live, B), B, MISTAKE)
+    assert refused.rejected is not None
+    assert refused.rejected.hash == B.hash
+    assert record.target(refused) == A
+    assert record.accept(refused, B) is refused, "the same one is not tried again"
+    assert record.target(record.reset(refused)) == B
+    newer = record.accept(refused, C)
+    assert (record.target(newer), newer.rejected) == (C, None)
+    assert record.refused(newer, B, MISTAKE) == newer, "a late word on what nobody wants any more"
+
+
+def test_what_does_not_start_is_rejected_once_the_good_one_answers() -> None:
+    good = record.answered(record.accept(Record(uid="u"), A), A)
+    live = record.applied(record.accept(good, B), B)
+    suspect = record.blamed(live, B, MISTAKE)
+    assert (record.target(suspect), suspect.live, suspect.rejected) == (A, A, None)
+    assert record.blamed(suspect, A, "the disk is full") == suspect, "not the request's fault"
+    certain = record.answered(suspect, A)
+    assert certain.rejected is not None
+    assert certain.rejected.cause is RejectionCause.DID_NOT_START
+    assert (record.target(certain), certain.live) == (A, A)
+    after_all = record.answered(suspect, B)
+    assert (after_all.suspect, after_all.rejected, record.target(after_all)) == (None, None, B)
+    assert record.target(record.accept(suspect, C)) == C
+
+
+def test_what_has_started_before_is_never_to_blame() -> None:
+    good = record.answered(record.accept(Record(uid="u"), A), A)
+    assert record.blamed(good, A, MISTAKE) == good
+    assert record.blamed(record.accept(good, B), A, MISTAKE).suspect is None
+
+
+def test_the_bare_template_is_what_a_new_instance_goes_back_to() -> None:
+    suspect = record.blamed(record.adopt(None, "u", A), A, MISTAKE)
+    assert record.target(suspect) is None
+    certain = record.answered(suspect, None)
+    assert certain.rejected is not None
+    assert (record.target(certain), certain.live) == (None, None)
+
+
+def test_a_fallback_that_does_not_start_falls_back_further() -> None:
+    good = record.answered(record.accept(Record(uid="u"), A), A)
+    live = record.applied(record.accept(good, B), B)
+    refused = record.refused(record.accept(live, C), C, MISTAKE)
+    assert record.target(refused) == B
+    further = record.blamed(refused, B, "no start")
+    assert (record.target(further), further.live, further.rejected) == (A, A, refused.rejected)
+
+
+STEPS: dict[str, Callable[[Record, ConfigurationRequest], Record]] = {
+    "accept": record.accept,
+    "applied": lambda state, _: record.applied(state, record.target(state)),
+    "refused": lambda state, one: record.refused(state, one, MISTAKE),
+    "blamed": lambda state, one: record.blamed(state, one, MISTAKE),
+    "answered": lambda state, _: record.answered(state, record.target(state)),
+    "reset": lambda state, _: record.reset(state),
+    "rest": lambda state, _: record.at_rest(state),
+}
+Steps = st.lists(st.tuples(st.sampled_from(sorted(STEPS)), st.sampled_from([A, B, C])))
+
+
+@given(Steps)
+def test_a_rejected_one_is_never_the_target(steps: list[tuple[str, ConfigurationRequest]]) -> None:
+    state = Record(uid="u")
+    for step, one in steps:
+        state = STEPS[step](state, one)
+        status = shown.status(state, None, None)
+        if status.rejected is not None:
+            assert status.rejected.hash == status.accepted
+        if state.suspect is not None:
+            assert record.target(state) == state.good
+        elif state.rejected is None:
+            assert record.target(state) == state.wanted
+    last = record.accept(state, request({"d": 4}))
+    assert record.target(last) == last.wanted
+
+
+def test_records_survive_the_volume_and_what_is_damaged_counts_as_absent(tmp_path: Path) -> None:
+    path = tmp_path / "configuration.json"
+    assert record.read(path, Record) is None
+    values: dict[str, Value] = {"a": True, "b": 1, "c": 1.0, "d": "1", "e": 2**64 - 1}
+    stored = record.accept(Record(uid="u"), request(values))
+    record.write(path, stored)
+    found = record.read(path, Record)
+    assert found == stored
+    assert found is not None
+    assert found.wanted is not None
+    assert [type(value) for value in found.wanted.values.values()] == [bool, int, float, str, int]
+    path.write_text("{")
+    assert record.read(path, Record) is None
+
+
+# --- plans --------------------------------------------------------------------------------------
+NAMES = ["alpha", "beta", "gamma", "delta"]
+Values = st.dictionaries(
+    st.sampled_from(NAMES), st.one_of(st.booleans(), st.integers(0, 5), st.just("2M"))
+)
+Wanteds = st.builds(
+    lambda values, restart: Wanted({**values, PORT: 1}, frozenset(restart)),
+    Values,
+    st.frozensets(st.sampled_from(NAMES), max_size=1),
+)
+
+
+def taken(process: Process, changes: Mapping[str, Value | None], target: Wanted) -> Process:
+    held = {**process.held, **{name: target.values.get(name) for name in changes}}
+    left = tuple(name for name in process.uncertain if name not in changes)
+    return process.model_copy(update={"held": held, "uncertain": left})
+
+
+@given(Wanteds, st.lists(Wanteds, min_size=1, max_size=4), st.frozensets(st.sampled_from(NAMES)))
+def test_any_row_of_targets_ends_in_the_last_and_nothing_is_left_of_others(
+    started: Wanted, targets: list[Wanted], dynamic: frozenset[str]
+) -> None:
+    process = Process(launcher="b", generation=1)
+    for target in targets:
+        plan = decide(MariaDB, process, started, target, dynamic, {})
+        assert set(plan.changes) <= dynamic
+        assert not set(plan.changes) & set(target.restart_required)
+        process = taken(process, plan.changes, target)
+    last = targets[-1]
+    again = decide(MariaDB, process, started, last, dynamic, {})
+    assert again.changes == {}
+    holds = decision.holds(process, started)
+    for name in {*holds, *last.values}:
+        same = name in holds and name in last.values
+        same = same and MariaDB.canonical(holds[name]) == MariaDB.canonical(last.values[name])
+        assert same is (name not in again.pending), name
+
+
+def test_what_is_uncertain_is_set_whatever_it_is() -> None:
+    process = Process(launcher="b", generation=1, uncertain=("alpha", "beta", "gamma"))
+    started = Wanted({"alpha": 1, PORT: 1})
+    plan = decide(MariaDB, process, started, started, {"alpha", "beta"}, {})
+    assert plan.changes == {"alpha": 1, "beta": None}
+    assert plan.pending == ()
+
+
+def test_spellings_are_no_change() -> None:
+    started = Wanted({"alpha": "8M", "beta": "ON", "gamma": "0.50", PORT: 1})
+    target = Wanted({"alpha": 8 * 2**20, "beta": True, "gamma": 0.5, PORT: 1})
+    process = Process(launcher="b", generation=1)
+    plan = decide(MariaDB, process, started, target, set(NAMES), {})
+    assert (plan.changes, plan.pending) == ({}, ())
+
+
+def test_what_is_dropped_gets_the_default_or_what_it_was_or_waits() -> None:
+    process = Process(
+        launcher="b", generation=1, held={"beta": 2, "gamma": 3}, initial={"beta": "1"}
+    )
+    started, target = Wanted({"alpha": 5, PORT: 1}), Wanted({PORT: 2})
+    plan = decide(Redis, process, started, target, set(NAMES), {"alpha": 4})
+    assert plan.changes == {"alpha": 4, "beta": "1"}
+    assert plan.pending == ("gamma", PORT)
+    plan = decide(MariaDB, process, started, target, set(NAMES), {})
+    assert plan.changes == {"alpha": None, "beta": "1", "gamma": None}
+
+
+def test_a_port_of_any_layer_is_the_systems() -> None:
+    start = Start(template="", port=1, request=request({"a": 1}, defaults={PORT: "2", "b": 2}))
+    assert decision.layers(start).port == 2
+    assert PORT not in decision.layers(start).defaults
+    top = start.model_copy(update={"request": request({PORT: 3}, defaults={PORT: 2})})
+    assert decision.wanted(MariaDB, top).values == {PORT: 3}
+
+
+# --- one process --------------------------------------------------------------------------------
+class Server(MariaDB):
+    """Keeps values; refuses 13, takes `static` at a start alone, and can die in the middle."""
+
+    def __init__(self, values: dict[str, str]) -> None:
+        super().__init__(Site(Path("/d"), Path("/t"), Path("/r")))
+        self.values = values
+        self.dies_after: int | None = None
+
+    async def settings(self, names: object) -> dict[str, Setting]:
+        assert isinstance(names, frozenset | set | dict)
+        return {
+            name: Setting(self.values.get(name, "0"), name != "delta", name not in self.values)
+            for name in names
+        }
+
+    async def set_live(self, changes: Mapping[str, Value | None]) -> LiveOutcome:
+        for count, name in enumerate(sorted(changes)):
+            if count == self.dies_after:
+                raise EngineUnavailable("the server has gone away")
+            if changes[name] == 13:
+                raise Refused(f"{name}: 13 is refused")
+            self.values[name] = "0" if changes[name] is None else str(changes[name])
+        return LiveOutcome({name: self.values[name] for name in changes})
+
+
+class Bench:
+    """One process, and what is on the volume about it."""
+
+    def __init__(self, started: dict[str, Value]) -> None:
+        self.server = Server({name: str(value) for name, value in started.items()})
+        self.started = Wanted({**started, PORT: 1})
+        self.process = Process(launcher="b", generation=1)
+
+    async def store(self, process: Process) -> None:
+        self.process = process
+
+    async def none(self) -> dict[str, Value]:
+        return {}
+
+    async def lives(self) -> bool:
+        return True
+
+    def live(self) -> Live:
+        """As a new agent makes it."""
+        return Live(self.server, self.started, self.none, self.store, self.lives, lambda _: None)
+
+    async def bring(self, values: Mapping[str, Value]) -> None:
+        await self.live().bring(self.process, Wanted({**values, PORT: 1}))
+
+
+SmallValues = st.dictionaries(st.sampled_from(NAMES[:3]), st.integers(1, 5))
+
+
+@given(
+    SmallValues,
+    st.lists(st.tuples(SmallValues, st.none() | st.integers(0, 3)), max_size=4),
+    SmallValues,
+)
+async def test_whatever_is_interrupted_the_last_target_is_all_there_is(
+    started: dict[str, Value],
+    tries: list[tuple[dict[str, Value], int | None]],
+    last: dict[str, Value],
+) -> None:
+    bench = Bench(started)
+    await bench.bring(started)
+    for values, dies_after in tries:
+        bench.server.dies_after = dies_after
+        try:
+            await bench.bring(values)
+        except EngineUnavailable:
+            assert bench.process.uncertain
+    bench.server.dies_after = None
+    await bench.bring(last)
+    found = {name: value for name, value in bench.server.values.items() if value != "0"}
+    assert found == {name: str(value) for name, value in last.items()}
+    assert bench.process.uncertain == ()
+    assert await bench.live().look(bench.process) == []
+
+
+async def test_a_refusal_names_what_is_uncertain_and_the_former_one_mends_it() -> None:
+    bench = Bench({"alpha": 1})
+    await bench.bring({"alpha": 1})
+    with pytest.raises(Refused, match="gamma"):
+        await bench.bring({"alpha": 2, "beta": 3, "gamma": 13})
+    assert bench.process.uncertain == ("alpha", "beta", "gamma")
+    await bench.bring({"alpha": 1})
+    assert {name: value for name, value in bench.server.values.items() if value != "0"} == {
+        "alpha": "1"
+    }
+
+
+async def test_what_somebody_else_set_is_found() -> None:
+    bench = Bench({"alpha": 1, "beta": 2})
+    await bench.bring({"alpha": 1, "beta": 2, "delta": 4})
+    assert bench.process.pending == ("delta",)
+    bench.server.values |= {"alpha": "7", "delta": "8"}
+    (found,) = await bench.live().look(bench.process)
+    assert (found.name, found.found, found.wanted) == ("alpha", "7", "1")
+    await bench.bring({"alpha": 1, "beta": 2})
+    assert bench.server.values["alpha"] == "1"
+
+
+# --- the launcher's word ------------------------------------------------------------------------
+def view(failed_starts: int, last_exit: str | None, state: str = "running") -> View:
+    return View(
+        boot_id="b",
+        revision=1,
+        locked=True,
+        state=state,
+        generation=2,
+        cause="crash",
+        pid=1,
+        started_at=None,
+        restarts=1,
+        last_exit=last_exit,
+        restarted_for=None,
+        restarting_for=None,
+        answered=False,
+        terminating=False,
+        configuration="one",
+        failed_starts=failed_starts,
+    )
+
+
+@pytest.mark.parametrize(
+    ("failed", "before", "last_exit", "blame"),
+    [
+        (0, 0, None, False),
+        (1, 0, "exit 1", True),
+        (1, 1, "exit 1", False),  # nobody was there to see
+        (2, 1, "exit 1", True),
+        (1, 0, "exit 0", False),  # asked by somebody else
+        (1, 0, "signal 9", False),
+        (2, 0, "signal 9", False),
+        (3, 0, "signal 9", True),
+        (3, 0, "signal 6", True),
+    ],
+)
+def test_who_is_to_blame(failed: int, before: int, last_exit: str | None, blame: bool) -> None:
+    assert failed_start(view(failed, last_exit), before) is blame
+
+
+def test_a_process_to_roll_back_is_stopped_and_started_anew() -> None:
+    assert steer(Intent(), view(1, "exit 1"), roll_back=True) is Command.STOP
+    assert steer(Intent(), view(1, "exit 1"), roll_back=False) is None
+    assert steer(Intent(), view(1, "exit 1", "stopped"), roll_back=True) is Command.START
+    restart = Intent(restart="token")
+    assert steer(restart, view(1, "exit 1"), roll_back=True) is Command.RESTART
+
+
+# --- files --------------------------------------------------------------------------------------
+@pytest.mark.parametrize("manager", [MariaDB, Redis])
+def test_a_directory_is_there_whole_and_mended(tmp_path: Path, manager: type[Engine]) -> None:
+    paths = Paths(volume=tmp_path, run=tmp_path / "run")
+    engine = manager(Site(tmp_path / "data", tmp_path / "tmp", tmp_path / "run"))
+    identity = {"server_id": "7"}
+    start = Start(template="", request=A, port=5)
+    first = folder.write(paths, engine, start, identity)
+    assert folder.read(paths, first.name) == start
+    assert first.name == folder.name_of(engine, start, identity)
+    before = {path.name: path.read_text() for path in first.iterdir()}
+    group = next(path for path in first.iterdir() if path.name.startswith("30-group"))
+    group.write_text("nonsense")
+    (first / "more").write_text("x")
+    assert folder.write(paths, engine, start, identity) == first
+    assert {path.name: path.read_text() for path in first.iterdir()} == before
+    others = [start.model_copy(update=change) for change in ({"request": B}, {"port": 6})]
+    names = {folder.write(paths, engine, other, identity).name for other in others}
+    assert len(names) == 2
+    assert first.name not in names
+    (paths.etc / ".left.new").mkdir()
+    (paths.etc / "file").write_text("x")
+    folder.prune(paths, {first.name, None})
+    assert [path.name for path in paths.etc.iterdir()] == [first.name]
+    assert folder.read(paths, "absent") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (True, "ON"),
+        (10, "10"),
+        (1e-6, "0.000001"),
+        (2.5e20, "250000000000000000000"),
+        ("", '""'),
+        ("a'b # c", '"a\'b # c"'),
+        ('\\"', '"\\\\\\""'),
+    ],
+)
+def test_option_files_quote_what_they_must(value: Value, text: str) -> None:
+    assert mariadb.option_text(value) == text
+
+
+def test_options_have_the_names_that_the_rules_say() -> None:
+    rules = load("mariadb", "10.11").parameters.values()
+    assert {rule.name: rule.option for rule in rules if rule.option} == mariadb.OPTIONS
+    assert mariadb.parse("[mariadbd]\ndefault-time-zone = SYSTEM\n") == {"time_zone": "SYSTEM"}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("64M", "67108864"),
+        ("off", "OFF"),
+        (False, "OFF"),
+        ("2.50", "2.5"),
+        (100.0, "100"),
+        ("007", "7"),
+        ("utf8mb4", "utf8mb4"),
+        (" x ", "x"),
+    ],
+)
+def test_mariadbs_spellings(value: Value, text: str) -> None:
+    assert mariadb.canonical(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (True, "yes"),
+        ("64mb", "67108864"),
+        ("64m", "64000000"),
+        ("5%", "5%"),
+        ("3600 1", "3600 1"),
+        ("slave 1mb 1kb 60", "replica 1048576 1024 60"),
+        ("", ""),
+    ],
+)
+def test_rediss_spellings(value: Value, text: str) -> None:
+    assert redis.canonical(value) == text
+
+
+@given(st.one_of(st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False)))
+def test_one_spelling_stays_itself(value: Value) -> None:
+    for engine in (mariadb, redis):
+        once = engine.canonical(value)
+        assert engine.canonical(once) == once
+
+
+def test_what_adds_up_in_redis_is_merged_and_stands_in_one_file() -> None:
+    template = (
+        'save ""\nhz 10\nclient-output-buffer-limit normal 0 0 0\n'
+        "client-output-buffer-limit pubsub 8mb 2mb 60\n"
+    )
+    asked = request(
+        {"client-output-buffer-limit": "slave 1mb 1mb 5", "hz": 20}, defaults={"save": "60 5"}
+    )
+    start = Start(template=template, request=asked, port=1)
+    site = Site(Path("/d"), Path("/t"), Path("/r"))
+    files = redis.files(Path("/e"), decision.layers(start), site)
+    assert files["10-template.conf"] == "hz 10\n"
+    assert files["20-defaults.conf"] == ""
+    assert files["30-group.conf"] == 'hz "20"\n'
+    merged = redis.parse(files["80-merged.conf"])
+    limits = "normal 0 0 0 replica 1048576 1048576 5 pubsub 8388608 2097152 60"
+    assert merged == {"save": "60 5", "client-output-buffer-limit": limits}
+    effective = decision.wanted(Redis, start).values
+    assert {name: effective[name] for name in merged} == merged
+
+
+def test_last_words_are_of_the_last_start_that_failed() -> None:
+    log = (
+        "2026 [Note] Starting MariaDB 10.11 as process 2\n2026 [ERROR] old\n"
+        "2026 [Note] Starting MariaDB 10.11 as process 3\n2026 [ERROR] first\n"
+        "2026 [ERROR] Aborting\n"
+        "2026 [Note] Starting MariaDB 10.11 as process 4\n2026 [Note] InnoDB: x\n"
+    )
+    assert MariaDB.last_words(log) == "first"
+    assert MariaDB.last_words("a\nb\n\n") == Redis.last_words("a\nb\n\n") == "b"
+    assert MariaDB.last_words("") == Redis.last_words("") == ""
+
+
+def test_defaults_come_from_the_rules() -> None:
+    found = defaults("redis", "7.0")
+    assert found["hz"] == 10
+    assert "port" not in found
+    assert defaults("nosuch", "1") == {}
