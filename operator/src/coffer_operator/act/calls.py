@@ -23,6 +23,7 @@ from coffer_operator.plan.model import (
     EnsureUser,
     PutConfiguration,
 )
+from coffer_operator.plan.wording import name_taken
 from coffer_operator.plan.world import PodFact
 
 PASSWORD_LENGTH = 36  # the book's length of generated passwords
@@ -125,14 +126,6 @@ def call_name(call: Call) -> str:
             return f"user {name}@{host}"
         case PutConfiguration():
             return "configuration"
-
-
-def name_taken(kind: str, name: str) -> UserError:
-    """The refusal to take over an object of another."""
-    return UserError(
-        "NameTaken",
-        f"{kind} {name} exists and is not this instance's; remove it or choose another name",
-    )
 
 
 def binding(key: Key, user: EnsureUser, password: str) -> Object:

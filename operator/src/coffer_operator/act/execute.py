@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 from coffer_common import naming
 from coffer_common.errors import Transient
 from coffer_common.resources.operation import Operation
-from coffer_operator.act.calls import Caller, call_name, name_taken
+from coffer_operator.act.calls import Caller, call_name
 from coffer_operator.act.failure import StepError
 from coffer_operator.act.journal import Journal
 from coffer_operator.act.report import Reporter
@@ -54,6 +54,7 @@ from coffer_operator.plan.model import (
     Plan,
     StartOperation,
 )
+from coffer_operator.plan.wording import name_taken
 from coffer_operator.plan.world import World
 
 AT_ONCE: Final = 4  # applies of one plan
