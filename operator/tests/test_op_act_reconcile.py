@@ -85,7 +85,7 @@ async def test_an_object_of_another_is_never_taken_over(stage: Stage) -> None:
 
     async with stage.running(planner):
         assert stage.server.get(SERVICE, NS, "shop")["spec"]["ports"][0]["port"] == 80
-        assert "NameTaken: Service shop exists and is not this instance's" in told(stage)
+        assert "NameTaken: the Service shop exists and is not this instance's" in told(stage)
         child = stage.worlds[-1].children["Service", "shop"]
         assert not child.ours
         stage.server.delete(SERVICE, NS, "shop")
