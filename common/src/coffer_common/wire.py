@@ -221,6 +221,40 @@ class RestoreTask(Wire):
     digest: str | None = None  # of its manifest, where it is recorded
 
 
+class StorageOperation(StrEnum):
+    """What `python -m coffer_guest.storage_worker` does with a storage."""
+
+    PROBE = "probe"  # write, read, list and delete
+    FIND = "find"  # the backups below the prefix
+    SHOW = "show"  # one backup: authentic, its key known, its data there
+    SCRUB = "scrub"  # the same, and every byte of it read
+    DELETE = "delete"
+    SWEEP = "sweep"  # what attempts that died have left
+    REWRAP = "rewrap"  # wrap a backup's key by the current one
+    NOTE_VERIFIED = "noteVerified"  # keep the outcome of a test restore beside the backup
+
+
+class StorageRequest(Wire):
+    """Standard input of the storage worker, one line; its answer is a StorageAnswer."""
+
+    operation: StorageOperation
+    storage: StorageAccess
+    path: str = ""  # of a backup, below the prefix
+    digest: str | None = None  # of its manifest, where it is recorded
+    older_than_s: int = 86400  # sweep
+    running: tuple[str, ...] = ()  # sweep: ids of backups that are being taken
+    verified: dict[str, JsonValue] = Field(default_factory=dict)  # noteVerified
+
+
+class StorageAnswer(Wire):
+    """Last line of the storage worker's output, and the container's termination message."""
+
+    result: dict[str, JsonValue] | None = None  # None: it failed
+    message: str = ""
+    reason: str = ""  # CamelCase, of a failure
+    permanent: bool = False  # trying again would fail alike
+
+
 class TaskState(StrEnum):
     """Life of a task."""
 
