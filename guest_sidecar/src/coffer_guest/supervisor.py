@@ -110,6 +110,7 @@ class Supervisor:
         """
         if action is EngineAction.RESET:
             await self._keeper.reset()
+            self._publish()  # whoever asks next sees that it was accepted
             self._retry_at = float("-inf")
             self.health.forget_inventory()
             self.wake()
@@ -134,6 +135,7 @@ class Supervisor:
             await self._keeper.accept(request)
         except OSError as error:
             raise Transient(f"the volume cannot be written: {error.strerror}", 5.0) from error
+        self._publish()
 
     async def serving(self) -> str | None:
         """None when the engine answers now, else one line that says why not."""
