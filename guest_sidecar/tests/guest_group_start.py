@@ -23,8 +23,15 @@ VERSIONS = {"mariadb": "10.11", "redis": "7.0"}
 TINY = FlavorSize(ram_bytes=512 * 1024**2, vcpus=0.25)
 
 
+def scratch() -> tempfile.TemporaryDirectory[str]:
+    """A killed engine's child may be writing a last file while it is removed."""
+    return tempfile.TemporaryDirectory(
+        prefix="coffer-group-", dir="/tmp", ignore_cleanup_errors=True
+    )
+
+
 def start(manager: str, seed: str) -> int:
-    with tempfile.TemporaryDirectory(prefix="coffer-group-", dir="/tmp") as name:
+    with scratch() as name:
         home = Path(name)
         copy_tree(Path(seed), home / "data")
         for folder in ("etc", "tmp", "run"):
@@ -49,7 +56,7 @@ def start(manager: str, seed: str) -> int:
 def examine(manager: str) -> int:
     rules = [Parameter.model_validate(entry) for entry in json.load(sys.stdin)]
     ask: Examine = importlib.import_module(f"coffer_guest.engines.{manager}.parameters").examine
-    with tempfile.TemporaryDirectory(prefix="coffer-group-", dir="/tmp") as home:
+    with scratch() as home:
         found = ask({str(number): rule for number, rule in enumerate(rules)}, Path(home))
     sys.stdout.write(json.dumps(dataclasses.asdict(found)))
     return 0

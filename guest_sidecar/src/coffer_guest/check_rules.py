@@ -38,7 +38,9 @@ def examine(datastore: str, version: str, manager: str | None = None) -> Examina
     module = base.load(manager or datastore).__module__
     ask: Examine = importlib.import_module(f"{module}.parameters").examine
     # short: a socket's path has 107 bytes
-    with tempfile.TemporaryDirectory(prefix="coffer-rules-", dir="/tmp") as home:
+    with tempfile.TemporaryDirectory(
+        prefix="coffer-rules-", dir="/tmp", ignore_cleanup_errors=True
+    ) as home:
         return ask(known.parameters, Path(home))
 
 

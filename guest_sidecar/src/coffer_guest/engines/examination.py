@@ -4,7 +4,9 @@ Used by `coffer_guest.check_rules` alone, never by the agent. An engine's part i
 `parameters` with `examine`.
 """
 
+import contextlib
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -60,14 +62,21 @@ def served(argv: Sequence[str], home: Path, path: Path) -> Iterator[None]:
     with (
         log.open("wb") as output,
         subprocess.Popen(  # noqa: S603 - an argv list without user input
-            argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environment,
+            process_group=0,
         ) as process,
     ):
         try:
             _await(process, path, log)
             yield
         finally:
-            process.kill()  # nothing in it is worth a clean end
+            # nothing in it is worth a clean end; a child of it would go on writing files
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def _await(process: "subprocess.Popen[bytes]", path: Path, log: Path) -> None:
