@@ -40,6 +40,7 @@ class Data:
     ) -> None:
         """Look, under the lock, and lay out new data where there are none and none are expected.
 
+        Where they are to come from a backup, that is left to a task: this only says so.
         `values` are the parameters that the engine will first be started with. Afterwards `state`
         and `message` say what is there; errors become FAILED. Errors of `lock` are raised: they
         say nothing about the data.
@@ -47,7 +48,11 @@ class Data:
         descriptor = lock()
         try:
             seen = self._look(config, engine)
-            if seen is Action.LAY_OUT:
+            if seen is Action.LAY_OUT and config.restore is not None:
+                self.marker = None
+                self.state = DataState.AWAITING_RESTORE
+                self.message = f"to be restored from {config.restore.path}"
+            elif seen is Action.LAY_OUT:
                 self._lay_out(config, engine, values)
                 self._look(config, engine)
         except (OSError, ValueError, CofferError) as error:

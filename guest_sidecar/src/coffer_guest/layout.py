@@ -1,4 +1,4 @@
-"""Lays out a new data directory from the one made when the image was built.
+"""Lays out a new data directory: from the one made when the image was built, or from a backup.
 
 Runs while the volume's lock is held and the engine does not run. The marker is written twice:
 first as incomplete, so that what a crash leaves is known as ours and unfinished, and last as
@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from coffer_common.errors import Permanent, Transient
 from coffer_guest.files import sync_directory, sync_file_system
@@ -27,31 +27,47 @@ _COPY: Final = ("/bin/cp", "--recursive", "--sparse=always", "--no-target-direct
 _COPY_TIMEOUT_S: Final = 600.0
 
 
+class Origin(Protocol):
+    """Where the data come from."""
+
+    def check(self) -> None:
+        """Raises where this origin cannot be used; the volume has not been touched yet."""
+
+    def fill(self, directory: Path, step: Step) -> None:
+        """Make `directory`, with everything that an engine starts from. On failure it is lost."""
+
+
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """Where the data come from, and how a copy is fitted to the instance."""
+    """The image's data; `fit` fits a copy to the instance."""
 
     path: Path
     fit: Callable[[Path], None]
 
+    def check(self) -> None:
+        if not self.path.is_dir():
+            raise Permanent(f"the image has no pre-initialised data in {self.path}")
 
-def lay_out(paths: Paths, seed: Seed, marker: Marker, step: Step) -> None:
-    """Make the volume hold a fresh copy of `seed` under `marker` (complete or not, as given).
+    def fill(self, directory: Path, step: Step) -> None:
+        step("copy")
+        copy_tree(self.path, directory)
+        step("fit")
+        self.fit(directory)
 
-    Raises Permanent where the seed is unusable, OSError and Transient where the volume is.
+
+def lay_out(paths: Paths, origin: Origin, marker: Marker, step: Step) -> None:
+    """Make the volume hold fresh data of `origin` under `marker` (complete or not, as given).
+
+    Raises what `origin` raises (Permanent where it is unusable), and OSError.
     """
-    if not seed.path.is_dir():
-        raise Permanent(f"the image has no pre-initialised data in {seed.path}")
+    origin.check()
     step("intent")
     paths.private.mkdir(mode=0o750, exist_ok=True)
     write_marker(paths.marker, marker.model_copy(update={"complete": False}))
     step("clear")
-    _remove(paths.incoming)
-    _remove(paths.data)
-    step("copy")
-    copy_tree(seed.path, paths.incoming)
-    step("fit")
-    seed.fit(paths.incoming)
+    for path in (paths.incoming, paths.increment, paths.data):
+        remove(path)
+    origin.fill(paths.incoming, step)
     step("sync")
     sync_file_system(paths.volume)
     step("rename")
@@ -85,7 +101,8 @@ def copy_tree(source: Path, target: Path) -> None:
         raise Transient(done.stderr.strip().partition("\n")[0] or f"cp: {done.returncode}")
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Remove a file or a directory with all in it; it may be gone already."""
     if path.is_symlink() or path.is_file():
         path.unlink()
     elif path.is_dir():

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import TYPE_CHECKING, Final
 
+from coffer_common.wire import TaskState, TaskStatus
 from coffer_guest import settings as settings_module
 from coffer_guest.board import Board
 from coffer_guest.layout import Step
@@ -38,7 +39,7 @@ class Agent:
         self.board = Board(_version(), str(uuid.uuid4()), settings.pod.uid)
         self.tasks = Tasks(
             settings.paths.tasks,
-            lambda tasks: self.board.publish(tasks=tasks),
+            self._tasks_changed,
             self._task_site,
         )
         self.supervisor = Supervisor(
@@ -96,8 +97,18 @@ class Agent:
             self._slice.want(wanted)
 
     def _task_site(self) -> tuple[Mapping[str, str], Mapping[str, object]]:
-        engine = self.supervisor.running_engine()
-        return engine.tasks, {"site": site_message(engine.site)}
+        kinds, site, config = self.supervisor.task_site()
+        message = {
+            "site": site_message(site),
+            "instance": config.model_dump(mode="json"),
+            "volume": str(self.settings.paths.volume),
+        }
+        return kinds, message
+
+    def _tasks_changed(self, tasks: tuple[TaskStatus, ...]) -> None:
+        self.board.publish(tasks=tasks)
+        if not any(task.state is TaskState.RUNNING for task in tasks):
+            self.supervisor.task_ended()
 
 
 def _import_server() -> "tuple[type[Server], type[SliceWriter]]":

@@ -64,6 +64,16 @@ class Paths:
         return self.private / "incoming"
 
     @property
+    def increment(self) -> Path:
+        """What is added to it next, where it is made of a chain of backups."""
+        return self.private / "increment"
+
+    @property
+    def task_scratch(self) -> Path:
+        """Small files of the one task that runs."""
+        return self.private / "scratch"
+
+    @property
     def intent(self) -> Path:
         """What the engine is to do, and the tokens of requests; see intent."""
         return self.private / "engine.json"

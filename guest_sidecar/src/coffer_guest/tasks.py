@@ -2,7 +2,8 @@
 
 Owns the tasks' records on the volume and the one child that may run. A child's memory goes when
 it ends, and its crash is not the agent's. The record is on the volume before the child starts, so
-an agent that comes back knows what was running when it ended, and says that it failed.
+an agent that comes back knows what was running when it ended, and says that it failed. Such a task
+begins anew, from zero, when the same id is put again: its payload is kept nowhere.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from pydantic import ValidationError
 
@@ -30,6 +31,28 @@ _ID: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _KEPT: Final = 10  # finished tasks
 _CANCEL_S: Final = 10.0  # from SIGTERM to SIGKILL
 _LINE_LIMIT_BYTES: Final = 1 << 16
+
+#: Reason of a task that failed because the agent ended.
+AGENT_ENDED: Final = "AgentEnded"
+#: What any engine's agent can do, as names of tasks to module:function; see Engine.tasks.
+WITH_ENGINE: Final = {
+    "backup": "coffer_guest.strategies.backup.take:backup",
+    "restoreDump": "coffer_guest.strategies.backup.load:restore_dump",
+}
+#: And where the volume is to be laid out from a backup.
+WITH_EMPTY_VOLUME: Final = {"restore": "coffer_guest.strategies.backup.restore:restore"}
+
+
+_REPORTED: Final = ("bytes_done", "bytes_total", "message", "reason", "permanent", "result")
+
+
+class _Ending(NamedTuple):
+    """How a task ended."""
+
+    state: TaskState
+    message: str
+    reason: str = ""
+    permanent: bool = False
 
 
 class TaskConflict(Transient):
@@ -56,6 +79,7 @@ class Tasks:
         self._child: asyncio.subprocess.Process | None = None
         self._runner: asyncio.Task[None] | None = None
         self._cancelled: set[str] = set()
+        self._closing = False
 
     async def recover(self) -> None:
         """Read the records; what ran when the last agent ended has failed."""
@@ -63,7 +87,8 @@ class Tasks:
             if task.id not in self._tasks:
                 self._tasks[task.id] = task
                 if task.state is TaskState.RUNNING:
-                    await self._finish(task.id, TaskState.FAILED, "the agent ended while it ran")
+                    text = "the agent ended while it ran"
+                    await self._finish(task.id, _Ending(TaskState.FAILED, text, AGENT_ENDED))
         self._publish()
 
     def _read_records(self) -> list[TaskStatus]:
@@ -81,6 +106,7 @@ class Tasks:
     async def put(self, task_id: str, request: TaskRequest) -> TaskStatus:
         """Start the task; the same id again is the same task, also when it has ended.
 
+        But one that failed because the agent ended begins anew.
         Raises UserError, TaskConflict, EngineUnavailable.
         """
         if _ID.fullmatch(task_id) is None:
@@ -89,7 +115,8 @@ class Tasks:
         if known is not None:
             if known.kind != request.kind:
                 raise TaskConflict(f"task {task_id} is a {known.kind}")
-            return known
+            if known.reason != AGENT_ENDED:
+                return known
         kinds, site = self._site()
         if request.kind not in kinds:
             raise UserError(
@@ -105,7 +132,13 @@ class Tasks:
         except OSError as error:
             del self._tasks[task_id]
             raise Transient(f"the task cannot be recorded: {error}") from error
-        message = {"run": kinds[request.kind], "arguments": request.arguments, **site}
+        message = {
+            "agent": os.getpid(),
+            "run": kinds[request.kind],
+            "arguments": request.arguments,
+            "payload": request.payload,
+            **site,
+        }
         self._runner = asyncio.create_task(self._run(task, message))
         self._publish()
         return task
@@ -124,30 +157,38 @@ class Tasks:
             await asyncio.wait([self._runner])
 
     async def close(self) -> None:
-        """The agent ends: so does the child. The record stays as running, and is found so."""
-        if self._runner is not None and not self._runner.done():
-            self._runner.cancel()
-            await asyncio.wait([self._runner])
+        """The agent ends: so does the child, which may clean up before.
+
+        The record stays as running, and is found so, unless the task was complete.
+        """
+        self._closing = True
+        if self._runner is None or self._runner.done():
+            return
+        self._signal(signal.SIGTERM)
+        await asyncio.wait([self._runner], timeout=_CANCEL_S)
+        self._runner.cancel()
+        await asyncio.wait([self._runner])
 
     # --- the child ------------------------------------------------------------------------------
     async def _run(self, task: TaskStatus, message: Mapping[str, object]) -> None:
         try:
-            state, text = await self._attend(task, message)
+            ending = await self._attend(task, message)
         except OSError as error:
-            state, text = TaskState.FAILED, f"the task could not be started: {error}"
+            ending = _Ending(TaskState.FAILED, f"the task could not be started: {error}")
         finally:
             if self._child is not None:
                 self._signal(signal.SIGKILL)  # also what it may have left
                 await self._child.wait()
                 self._child = None
-        if task.id in self._cancelled:
-            self._cancelled.discard(task.id)
-            state, text = TaskState.CANCELLED, "cancelled by request"
-        await self._finish(task.id, state, text)
+        if ending.state is not TaskState.COMPLETED:
+            if task.id in self._cancelled:
+                ending = _Ending(TaskState.CANCELLED, "cancelled by request")
+            elif self._closing:
+                return
+        self._cancelled.discard(task.id)
+        await self._finish(task.id, ending)
 
-    async def _attend(
-        self, task: TaskStatus, message: Mapping[str, object]
-    ) -> tuple[TaskState, str]:
+    async def _attend(self, task: TaskStatus, message: Mapping[str, object]) -> _Ending:
         self._child = child = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -157,37 +198,36 @@ class Tasks:
             limit=_LINE_LIMIT_BYTES,
             start_new_session=True,
         )
-        if task.id in self._cancelled:
-            return TaskState.CANCELLED, ""
+        if task.id in self._cancelled or self._closing:
+            return _Ending(TaskState.CANCELLED, "")
         assert child.stdin is not None and child.stdout is not None  # noqa: S101, PT018 - PIPE
         with contextlib.suppress(ConnectionError):
             child.stdin.write(json.dumps(message).encode() + b"\n")
             await child.stdin.drain()
-        text = ""
+        failure: TaskStatus | None = None
         while line := await child.stdout.readline():
-            text = self._progress(task.id, line) or text
+            failure = self._take(task.id, line) or failure
         code = await child.wait()
         if code == 0:
-            return TaskState.COMPLETED, text
+            return _Ending(TaskState.COMPLETED, self._tasks[task.id].message)
+        if code == 1 and failure is not None:
+            known = self._tasks[task.id]
+            return _Ending(TaskState.FAILED, known.message, known.reason, known.permanent)
         ending = f"signal {-code}" if code < 0 else f"exit {code}"
-        return TaskState.FAILED, text if code == 1 and text else f"the task ended with {ending}"
+        return _Ending(TaskState.FAILED, f"the task ended with {ending}", "TaskDied")
 
-    def _progress(self, task_id: str, line: bytes) -> str | None:
-        """Take over one line of the child: bytes_done, bytes_total, message."""
+    def _take(self, task_id: str, line: bytes) -> TaskStatus | None:
+        """Take over one line of the child; the task where it says that it failed."""
         try:
             report = json.loads(line)
-            known = self._tasks[task_id]
-            change = {
-                key: report[key]
-                for key in ("bytes_done", "bytes_total", "message")
-                if key in report
-            }
-            self._tasks[task_id] = TaskStatus.model_validate(known.model_dump() | change)
+            change = {key: report[key] for key in _REPORTED if key in report}
+            task = TaskStatus.model_validate(self._tasks[task_id].model_dump() | change)
         except (ValueError, TypeError, KeyError) as error:
-            _log.warning("task %s: a report that cannot be read: %s", task_id, error)
+            _log.warning("task %s: a report that cannot be read: %s", task_id, type(error).__name__)
             return None
+        self._tasks[task_id] = task
         self._publish()
-        return self._tasks[task_id].message
+        return task if task.reason else None
 
     def _signal(self, number: signal.Signals) -> None:
         if self._child is not None:
@@ -195,8 +235,8 @@ class Tasks:
                 os.killpg(self._child.pid, number)
 
     # --- records --------------------------------------------------------------------------------
-    async def _finish(self, task_id: str, state: TaskState, message: str) -> None:
-        change = {"state": state, "message": message, "finished_at": _now()}
+    async def _finish(self, task_id: str, ending: _Ending) -> None:
+        change = {**ending._asdict(), "finished_at": _now()}
         task = self._tasks[task_id].model_copy(update=change)
         try:
             # before anybody sees it: a later agent must not call failed what was complete

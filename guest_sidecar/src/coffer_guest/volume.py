@@ -30,6 +30,7 @@ class Marker(BaseModel):
     version: str
     complete: bool
     identity: dict[str, str]
+    restored: str | None = None  # path of the backup that they were laid out from
 
 
 @dataclass(frozen=True, slots=True)

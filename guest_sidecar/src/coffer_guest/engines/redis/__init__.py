@@ -24,14 +24,13 @@ from coffer_guest.engines.base import (
     Site,
     executable,
 )
-from coffer_guest.engines.redis import acl, configuration, live
+from coffer_guest.engines.redis import acl, configuration, live, restored
 from coffer_guest.engines.redis.session import Session
 from coffer_guest.files import write_durably
 
 #: Redis refuses to stop while it cannot save, or first writes the append-only file that it was
 #: told to keep; what it holds then is nowhere else. Being told to stop by force would lose that.
 _STOP_AGAIN_S: Final = 1.0
-_SECRET: Final = "redis-administrator"  # noqa: S105 - the name of a file
 _NO_DATABASES: Final = "redis has no databases to create; leave spec.databases out"
 
 
@@ -42,7 +41,7 @@ class Redis(Engine):
 
     def __init__(self, site: Site) -> None:
         super().__init__(site)
-        self._secret = site.run / _SECRET
+        self._secret = site.run / configuration.SECRET
         self._acl_file = site.data / configuration.ACL_FILE
         socket = site.run / configuration.SOCKET
         self._session = Session(socket, acl.ADMINISTRATOR, self._secret)
@@ -86,6 +85,8 @@ class Redis(Engine):
     def before_start(self) -> None:
         """The administrator's password, drawn at the first start in this pod, and the ACL file.
 
+        And what a restore has left over.
+
         A server that still runs knows this very password, so the agent keeps its access.
         """
         if not self._secret.exists():
@@ -94,6 +95,7 @@ class Redis(Engine):
         wanted = acl.file_text(former, self._secret.read_text())
         if wanted != former:
             write_durably(self._acl_file, wanted.encode(), mode=0o600)
+        restored.tidy(self.site.data)
 
     async def probe(self, timeout_s: float) -> str:
         # while the data are being loaded INFO is answered, PING is not

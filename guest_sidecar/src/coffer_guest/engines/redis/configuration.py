@@ -22,6 +22,10 @@ MERGED: Final = "80-merged.conf"  # of all layers, what would add up
 SYSTEM: Final = "90-system.conf"
 
 SOCKET: Final = "redis.sock"
+SECRET: Final = "redis-administrator"  # noqa: S105 - a file, beside the socket
+SNAPSHOT: Final = "dump.rdb"
+APPEND_NAME: Final = "appendonly.aof"
+APPEND_FOLDER: Final = "appendonlydir"
 ACL_FILE: Final = "users.acl"  # in the data directory: users outlive the pod
 
 BUFFER_LIMIT: Final = "client-output-buffer-limit"
@@ -123,9 +127,9 @@ def _system(port: int, site: Site) -> str:
         "daemonize": "no",
         "supervised": "no",
         "logfile": '""',
-        "dbfilename": "dump.rdb",
-        "appendfilename": "appendonly.aof",
-        "appenddirname": "appendonlydir",
+        "dbfilename": SNAPSHOT,
+        "appendfilename": APPEND_NAME,
+        "appenddirname": APPEND_FOLDER,
         "shutdown-on-sigterm": "default",  # save what is to be saved, or refuse; see launch
         "enable-protected-configs": "no",
         "enable-debug-command": "no",
