@@ -74,6 +74,11 @@ test-guest: setup ## agent and launcher with real engines as processes
 	@echo "==> guest tests"
 	@.venv/bin/pytest -q -m guest common guest_sidecar cli
 
+.PHONY: check-rules
+check-rules: setup ## ask an installed engine about its parameters (DATASTORE=mariadb VERSION=10.11)
+	@setpriv --reuid=nobody --regid=nogroup --clear-groups $(PY) -m coffer_guest.check_rules \
+		$(or $(DATASTORE),mariadb) $(or $(VERSION),10.11)
+
 .PHONY: test-e2e
 test-e2e: setup ## on a real Kubernetes of its own (KEEP=1 leaves it up)
 	@echo "==> end-to-end tests"
