@@ -14,7 +14,7 @@ from coffer_guest.configuration.decision import PORT, Wanted, decide
 from coffer_guest.configuration.defaults import defaults
 from coffer_guest.configuration.live import Live
 from coffer_guest.configuration.record import Process, Record, Start
-from coffer_guest.engine_state import Command, View, failed_start, steer
+from coffer_guest.engine_state import Command, View, failed_start, same_process, steer
 from coffer_guest.engines.base import (
     Engine,
     EngineUnavailable,
@@ -135,6 +135,22 @@ def test_records_survive_the_volume_and_what_is_damaged_counts_as_absent(tmp_pat
     assert [type(value) for value in found.wanted.values.values()] == [bool, int, float, str, int]
     path.write_text("{")
     assert record.read(path, Record) is None
+
+
+def test_a_process_inherits_what_is_uncertain_and_no_more() -> None:
+    former = Process(
+        launcher="b",
+        generation=1,
+        held={"a": 1, "b": 2},
+        initial={"a": "0", "b": "0"},
+        uncertain=("b", "c"),
+        baseline={"a": "1"},
+        pending=("d",),
+    )
+    heir = record.follow(former, "b", 2)
+    wanted = Process(launcher="b", generation=2, initial={"b": "0"}, uncertain=("b", "c"))
+    assert heir == wanted
+    assert record.follow(None, "b", 1) == Process(launcher="b", generation=1)
 
 
 # --- plans --------------------------------------------------------------------------------------
@@ -352,6 +368,15 @@ def view(failed_starts: int, last_exit: str | None, state: str = "running") -> V
 )
 def test_who_is_to_blame(failed: int, before: int, last_exit: str | None, blame: bool) -> None:
     assert failed_start(view(failed, last_exit), before) is blame
+
+
+def test_a_process_is_the_same_while_it_is_to_run() -> None:
+    one = view(0, None)
+    assert same_process(one, one)
+    assert not same_process(one, None)
+    assert not same_process(one, one.model_copy(update={"generation": 3}))
+    assert not same_process(one, one.model_copy(update={"boot_id": "c"}))
+    assert not same_process(one, one.model_copy(update={"state": "stopping"}))
 
 
 def test_a_process_to_roll_back_is_stopped_and_started_anew() -> None:

@@ -83,6 +83,13 @@ def steer(intent: Intent, view: View, *, roll_back: bool = False) -> Command | N
     return Command.STOP if view.state == machine.RUNNING else None
 
 
+def same_process(one: View, other: View | None) -> bool:
+    """Both are of one process, and at the time of `other` it was to run on."""
+    if other is None or other.state != machine.RUNNING:
+        return False
+    return (one.boot_id, one.generation) == (other.boot_id, other.generation)
+
+
 def failed_start(view: View, before: int) -> bool:
     """The engine does not start with `view.configuration`, and that is its own doing.
 

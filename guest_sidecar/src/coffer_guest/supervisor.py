@@ -331,11 +331,12 @@ class Supervisor:
             if self.config is None:
                 raise Permanent("there is no configuration to start with")
             template = await self.template.text(self.config)
-            spec = await asyncio.to_thread(self._make_ready, engine, view, template)
-            if command is Command.RESTART and self._intent.restart is not None:
-                await self.launcher.restart(spec, self._intent.restart)
-            else:
-                await self.launcher.start(spec)
+            async with self._keeper.files:
+                spec = await asyncio.to_thread(self._make_ready, engine, view, template)
+                if command is Command.RESTART and self._intent.restart is not None:
+                    await self.launcher.restart(spec, self._intent.restart)
+                else:
+                    await self.launcher.start(spec)
 
     def _make_ready(self, engine: Engine, view: View, template: str) -> LaunchSpec:
         """In a thread: write the configuration and whatever else a start needs."""

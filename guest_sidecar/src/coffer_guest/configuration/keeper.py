@@ -21,7 +21,7 @@ from coffer_guest.configuration import decision, folder, record, shown
 from coffer_guest.configuration.defaults import defaults
 from coffer_guest.configuration.live import Live
 from coffer_guest.configuration.record import Process, Record, Request, Start
-from coffer_guest.engine_state import View, failed_start
+from coffer_guest.engine_state import View, failed_start, same_process
 from coffer_guest.engines.base import Engine, LaunchSpec, Refused
 from coffer_guest.files import tail
 from coffer_guest.launcher_client import LauncherClient, LauncherUnavailable
@@ -56,6 +56,7 @@ class Keeper:
     def __init__(
         self, paths: Paths, launcher: LauncherClient, step: Step, changed: Callable[[], None]
     ) -> None:
+        self.files = asyncio.Lock()  # from make_start until the launcher knows; see folder.prune
         self._paths = paths
         self._launcher = launcher
         self._step = step
@@ -238,23 +239,11 @@ class Keeper:
         return max(_AGAIN_S, _LOOK_S - (time.monotonic() - self._looked_at))
 
     async def _begin(self, view: View, start: Start) -> None:
-        """A process that answers for the first time: what it was started with is in force.
-
-        Values that were being set when the one before it ended may have reached this one.
-        """
-        former = self._process
-        uncertain = former.uncertain if former else ()
-        initial = former.initial if former else {}
-        process = Process(
-            launcher=view.boot_id,
-            generation=view.generation,
-            uncertain=uncertain,
-            initial={name: text for name, text in initial.items() if name in uncertain},
-        )
+        """A process that answers for the first time: what it was started with is in force."""
         self._live, self._brought = None, None
         self._step("configuration-answered")
         await self._change(lambda present: record.answered(present, start.request))
-        await self._store(process)
+        await self._store(record.follow(self._process, view.boot_id, view.generation))
 
     async def _bring(self, engine: Engine, view: View, start: Start, goal: Request) -> None:
         process = self._process_of(view)
@@ -315,14 +304,19 @@ class Keeper:
         """Whatever starts the engine anew, starts it with the target. Its template stays."""
         wanted = start.model_copy(update={"request": record.target(self._known())})
         name = folder.name_of(engine, wanted, self._identity)
-        if view.next_configuration == name or view.terminating or self._launcher.view is None:
+        if view.next_configuration == name or view.terminating:
             return
-        self._step("configuration-files")
-        path = await asyncio.to_thread(folder.write, self._paths, engine, wanted, self._identity)
-        self._step("configuration-prepare")
-        self._starts[path.name] = wanted
-        await self._launcher.prepare(engine.launch(path))
-        await asyncio.to_thread(self._forget_but, {path.name, view.configuration})
+        async with self.files:
+            if not same_process(view, self._launcher.view):
+                return  # it is started anew, or is to be: that comes with a turn of its own
+            self._step("configuration-files")
+            path = await asyncio.to_thread(
+                folder.write, self._paths, engine, wanted, self._identity
+            )
+            self._step("configuration-prepare")
+            self._starts[path.name] = wanted
+            await self._launcher.prepare(engine.launch(path))
+            await asyncio.to_thread(self._forget_but, {path.name, view.configuration})
 
     # --- small things ---------------------------------------------------------------------------
     def _live_of(self, engine: Engine, view: View, start: Start) -> Live:
@@ -330,8 +324,7 @@ class Keeper:
             return self._live
 
         async def still_runs() -> bool:
-            present = await self._launcher.status()
-            return (present.boot_id, present.generation) == (view.boot_id, view.generation)
+            return same_process(view, await self._launcher.status())
 
         started = decision.wanted(type(engine), start)
         self._live = Live(engine, started, self._defaults, self._store, still_runs, self._step)

@@ -132,6 +132,18 @@ def at_rest(record: Record) -> Record:
     return record.model_copy(update={"live": target(record)})
 
 
+def follow(former: Process | None, launcher: str, generation: int) -> Process:
+    """A process after another: values that were being set when that ended may have reached it."""
+    uncertain = former.uncertain if former else ()
+    initial = former.initial if former else {}
+    return Process(
+        launcher=launcher,
+        generation=generation,
+        uncertain=uncertain,
+        initial={name: text for name, text in initial.items() if name in uncertain},
+    )
+
+
 def read(path: Path, model: type[Model]) -> Model | None:
     """A stored model; None where there is none, or none that can be understood. Raises OSError."""
     try:
