@@ -2,9 +2,7 @@
 
 import base64
 import contextlib
-import json
-import subprocess
-import sys
+import os
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -35,6 +33,7 @@ PACKAGES: Final = {
     "mbstream": "mariadb-backup",
     "mariadb-dump": "mariadb-client",
 }
+TOOLS: Final = frozenset(PACKAGES)
 TASK_S: Final = 90.0
 
 
@@ -52,6 +51,7 @@ class Vault:
     root: Path  # where its files are
     prefix: str = "some/prefix"
     current: str = "k1"
+    rate_limit_bytes: int | None = None  # per second
     keys: dict[str, str] = field(
         default_factory=lambda: {"k1": base64.b64encode(b"1" * 32).decode()}
     )
@@ -64,6 +64,7 @@ class Vault:
             prefix=self.prefix,
             current_key=self.current,
             keys=self.keys,
+            rate_limit_bytes=self.rate_limit_bytes,
         )
 
     def folder(self, path: str) -> Path:
@@ -169,19 +170,21 @@ def restored(pod: Pod, vault: Vault, path: str) -> Pod:
     return pod
 
 
-# --- the storage worker ---------------------------------------------------------------------------
-def worker(request: Mapping[str, Any], *options: str) -> tuple[int, dict[str, Any]]:
-    """Its exit status and answer."""
-    done = subprocess.run(
-        [sys.executable, "-m", "coffer_guest.storage_worker", *options],
-        input=json.dumps(request),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.stdout, done.stderr
-    return done.returncode, json.loads(done.stdout.splitlines()[-1])
+def processes_on(volume: Path) -> list[int]:
+    """Backup tools that work on this volume."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = path.joinpath("cmdline").read_bytes().split(b"\0")
+            program = Path(os.fsdecode(words[0])).name
+            here = any(os.fsencode(volume) in word for word in words[1:])
+            if program in TOOLS and here and "Z" not in _state(path):
+                found.append(int(path.name))
+    return found
+
+
+def _state(process: Path) -> str:
+    return process.joinpath("stat").read_text().rpartition(")")[2].split()[0]
 
 
 # --- MariaDB --------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Backups of a real MariaDB, and instances restored from them."""
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,23 +10,17 @@ from coffer_common.wire import ConfigurationRequest, TaskState
 from guest_harness import MakePod, Pod, until
 from guest_restores import (
     Vault,
-    awaiting,
     backup,
-    begin_backup,
-    begin_restore,
     connected,
     directory,
-    ended,
     fill,
-    get_task,
-    put_task,
     restore,
     restored,
     rows,
     sums,
     tools,
-    until_awaiting,
 )
+from guest_s3 import ACCESS_KEY, BUCKET, SECRET_KEY, versitygw
 
 pytestmark = pytest.mark.guest
 
@@ -37,6 +32,19 @@ INCREMENTAL = "MariaBackupIncremental"
 def vault(tmp_path: Path) -> Vault:
     tools()
     return directory(tmp_path / "vault")
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> Iterator[Vault]:
+    tools()
+    with versitygw(tmp_path / "s3") as port:
+        settings = {
+            "bucket": BUCKET,
+            "endpoint": f"http://127.0.0.1:{port}",
+            "access_key": ACCESS_KEY,
+            "secret_key": SECRET_KEY,
+        }
+        yield Vault("s3", settings, tmp_path / "s3" / BUCKET)
 
 
 @pytest.fixture
@@ -80,9 +88,10 @@ def test_a_full_backup_is_restored_equal(source: Pod, vault: Vault, mariadb_pod:
             assert not path.is_file() or secret not in path.read_bytes(), path
 
 
-def test_a_chain_is_restored_equal_at_each_link(
-    source: Pod, vault: Vault, mariadb_pod: MakePod
+def test_a_chain_in_a_bucket_is_restored_equal(
+    source: Pod, bucket: Vault, mariadb_pod: MakePod
 ) -> None:
+    vault = bucket
     first = backup(source, vault, "b1", strategy=INCREMENTAL)
     assert (first.type, first.strategy) == ("full", FULL)
     assert first.why_full == "there is no parent"
@@ -105,6 +114,9 @@ def test_a_chain_is_restored_equal_at_each_link(
     broken = backup(source, vault, "b5", strategy=INCREMENTAL, parent=third.path)
     assert broken.type == "full"
     assert second.path in broken.why_full
+    for secret in vault.secrets():
+        for path in [*source.root.rglob("*"), *target.root.rglob("*")]:
+            assert not path.is_file() or secret not in path.read_bytes(), path
 
 
 def test_a_backup_under_load_is_the_state_at_its_gtid(

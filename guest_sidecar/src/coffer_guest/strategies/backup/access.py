@@ -33,7 +33,8 @@ class Access:
 
     def location(self, path: str) -> Location:
         """Raises UserError."""
-        return Location.parse("/".join(filter(None, (self.prefix, path.strip("/")))))
+        below = Location.parse(path).path
+        return Location.parse(f"{self.prefix}/{below}" if self.prefix else below)
 
     def path(self, location: Location) -> str:
         """The other way round."""

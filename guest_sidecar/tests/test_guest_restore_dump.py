@@ -1,0 +1,86 @@
+"""Logical backups: databases as statements, loaded into an instance that runs."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from coffer_common.wire import RestoreTask, TaskState, TaskStatus
+from guest_harness import MakePod, Pod
+from guest_restores import (
+    Vault,
+    awaiting,
+    backup,
+    directory,
+    ended,
+    fill,
+    put_task,
+    restore,
+    rows,
+    sums,
+    tools,
+)
+
+pytestmark = pytest.mark.guest
+
+
+@pytest.fixture(scope="module")
+def pod(mariadb_seed: Path) -> Iterator[Pod]:
+    tools()
+    pod = Pod("mariadb", "10.11", mariadb_seed)
+    try:
+        pod.start().until_running()
+        fill(pod)
+        yield pod
+    finally:
+        pod.close()
+
+
+@pytest.fixture
+def vault(tmp_path: Path) -> Vault:
+    return directory(tmp_path / "vault")
+
+
+def load(pod: Pod, vault: Vault, path: str, task_id: str) -> TaskStatus:
+    task = RestoreTask(storage=vault.access, path=path)
+    put_task(pod, task_id, "restoreDump", task.model_dump(mode="json"))
+    return ended(pod, task_id)
+
+
+def test_databases_come_back_as_they_were(pod: Pod, vault: Vault, mariadb_pod: MakePod) -> None:
+    taken = backup(pod, vault, "all", strategy="MySQLDump")
+    assert (taken.type, taken.position) == ("full", {})
+    before = sums(pod)
+    assert len(before) == 2
+    rows(pod, "DELETE FROM shop.orders", "DROP DATABASE `odd-name`", "CREATE DATABASE mine")
+    rows(pod, "CREATE TABLE mine.t (id INT)", "DROP PROCEDURE shop.p")
+
+    data = vault.folder(taken.path) / "data"
+    whole = data.read_bytes()
+    data.write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
+    task = load(pod, vault, taken.path, "flipped")
+    assert (task.state, task.reason) == (TaskState.FAILED, "BackupDamaged")
+    assert rows(pod, "SELECT COUNT(*) FROM shop.orders") == ((0,),), "not one statement was run"
+    data.write_bytes(whole)
+    task = load(pod, vault, taken.path, "whole")
+    assert task.state is TaskState.COMPLETED, task
+    assert task.result == {"path": taken.path, "databases": ["odd-name", "shop"]}
+    assert task.bytes_done == task.bytes_total
+    assert sums(pod) == before
+    assert rows(pod, "CALL shop.p()") == ((1,),)
+    assert rows(pod, "SELECT COUNT(*) FROM mine.t") == ((0,),), "others are not touched"
+
+    new = awaiting(mariadb_pod(), taken.path)
+    task = restore(new, vault, taken.path)
+    assert (task.state, task.reason, task.permanent) == (TaskState.FAILED, "NotPhysical", True)
+
+
+def test_some_databases_and_a_physical_one(pod: Pod, vault: Vault) -> None:
+    taken = backup(pod, vault, "some", strategy="MySQLDump", databases=("odd-name",))
+    task = load(pod, vault, taken.path, "some-load")
+    assert task.result == {"path": taken.path, "databases": ["odd-name"]}
+    physical = backup(pod, vault, "physical", strategy="MariaBackup")
+    task = load(pod, vault, physical.path, "physical-load")
+    assert (task.state, task.reason, task.permanent) == (TaskState.FAILED, "NotLogical", True)
+    assert os.listdir(vault.folder(physical.path))
