@@ -114,7 +114,11 @@ class TestServerSideApply(ServerSideApplyContract):
 
 
 class TestWrites(WriteContract):
-    pass
+    @pytest.mark.usefixtures("no_webhook")  # which knows that there is no such engine
+    async def test_a_value_may_be_any_scalar_and_stays_what_it_was(
+        self, api: KubeApi, namespace: str
+    ) -> None:
+        await super().test_a_value_may_be_any_scalar_and_stays_what_it_was(api, namespace)
 
 
 class TestWatches(WatchContract):

@@ -160,7 +160,11 @@ def test_users_of_a_namespace_may_use_what_they_may_see(objects: list[Object]) -
     assert aggregate.format("view") not in edit["metadata"]["labels"]
     assert {verb for rule in view["rules"] for verb in rule["verbs"]} == {"get", "list", "watch"}
     for rule in edit["rules"]:
-        assert set(rule["resources"]) == {"databaseinstances", "operations"}
+        assert set(rule["resources"]) == {
+            "configurationgroups",
+            "databaseinstances",
+            "operations",
+        }
 
 
 def test_the_lease_is_the_operators_own(objects: list[Object]) -> None:
