@@ -133,7 +133,7 @@ class BackupStorageStatus(Resource):
     ] = None
     key_id: Annotated[str | None, Field(description="Key that new backups get.")] = None
     secrets_revision: Annotated[
-        str | None, Field(description="Of the Secrets as they were probed.")
+        str | None, Field(description="Of spec and Secrets as they were probed.")
     ] = None
 
 
@@ -276,6 +276,9 @@ class BackupProgress(Resource):
     bytes_total: Annotated[int | None, Field(description="Bytes in all, where known.")] = None
     percent: Annotated[int | None, Field(description="Share that is done, where known.")] = None
     bytes_per_second: Annotated[int | None, Field(description="Rate of the last seconds.")] = None
+    updated_at: Annotated[
+        str | None, Field(description="When it last moved.", json_schema_extra=DATE_TIME)
+    ] = None
 
 
 class BackupPosition(Resource):
@@ -311,6 +314,14 @@ class BackupStatus(Resource):
     ] = ()
     message: Annotated[str | None, Field(description="What it waits for, or why it failed.")] = None
     attempt: Annotated[int, Field(description="How often it was begun.")] = 0
+    retry_at: Annotated[
+        str | None,
+        Field(description="When it is begun again.", json_schema_extra=DATE_TIME),
+    ] = None
+    asked_at: Annotated[
+        str | None,
+        Field(description="When the storage last answered about it.", json_schema_extra=DATE_TIME),
+    ] = None
     progress: Annotated[BackupProgress | None, Field(description="How far it is.")] = None
     started_at: Annotated[
         str | None, Field(description="When it began.", json_schema_extra=DATE_TIME)
@@ -328,9 +339,17 @@ class BackupStatus(Resource):
     size_bytes: Annotated[int | None, Field(description="Bytes in the bucket.")] = None
     raw_bytes: Annotated[int | None, Field(description="Bytes before compression.")] = None
     checksum: Annotated[str | None, Field(description="SHA-256 of the plain stream.")] = None
+    manifest_digest: Annotated[str | None, Field(description="SHA-256 of its manifest.")] = None
+    duration_seconds: Annotated[
+        int | None, Field(description="From the begin of the attempt that succeeded to its end.")
+    ] = None
     position: Annotated[BackupPosition | None, Field(description="In the data's history.")] = None
     parent: Annotated[str | None, Field(description="Path of the parent.")] = None
     depth: Annotated[int | None, Field(description="Increments below it down to the full.")] = None
+    children: Annotated[
+        tuple[str, ...],
+        Field(description="Backups that need this one; it cannot be deleted before them."),
+    ] = ()
     instance_uid: Annotated[str | None, Field(description="uid of the instance.")] = None
     data_id: Annotated[str | None, Field(description="Id of the data.")] = None
     datastore: Annotated[str | None, Field(description="Datastore.")] = None

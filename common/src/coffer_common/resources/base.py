@@ -52,6 +52,7 @@ class Metadata(Resource):
     labels: dict[str, str] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)
     owner_references: tuple[dict[str, Any], ...] = ()
+    finalizers: tuple[str, ...] = ()
 
 
 class Condition(Resource):

@@ -45,6 +45,19 @@ class NameRules(Resource):
     ] = ()
 
 
+class BackupStrategies(Resource):
+    """Names of strategies of the guest agent."""
+
+    full: Annotated[
+        str | None,
+        Field(description="For full backups; absent: there are none.", min_length=1, max_length=63),
+    ] = None
+    incremental: Annotated[
+        str | None,
+        Field(description="For increments; absent: there are none.", min_length=1, max_length=63),
+    ] = None
+
+
 class DatastoreVersionSpec(Resource):
     """One engine in one version, and how it is run."""
 
@@ -137,6 +150,10 @@ class DatastoreVersionSpec(Resource):
             "apart by the host they come from."
         ),
     ] = None
+    backup_strategies: Annotated[
+        BackupStrategies,
+        Field(description="How backups are taken where a Backup names no strategy."),
+    ] = Field(default_factory=BackupStrategies)
 
 
 class DatastoreVersion(Resource):

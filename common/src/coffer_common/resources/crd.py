@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from coffer_common.naming import GROUP, VERSION
-from coffer_common.resources import catalogue, configuration, instance, operation
+from coffer_common.resources import backup, catalogue, configuration, instance, operation
 from coffer_common.resources.base import Resource
 from coffer_common.resources.schema import structural_schema
 
@@ -129,6 +129,40 @@ KINDS: Final = (
             Column("Status", ".status.message", "What it waits for, or why it failed."),
             Column("Ready", _READY.path, _READY.description, wide=True),
             Column("Started", ".status.startedAt", "When it began.", "date", wide=True),
+            Column("Finished", ".status.finishedAt", "When it ended.", "date", wide=True),
+            _AGE,
+        ),
+    ),
+    Kind(
+        backup.BackupStorage,
+        "backupstorages",
+        "dbs",
+        True,
+        (
+            Column("Bucket", ".spec.s3.bucket", "Bucket."),
+            Column("Prefix", ".spec.s3.prefix", "Folder in the bucket."),
+            _READY,
+            _STATUS,
+            Column("Key", ".status.keyId", "Key that new backups get.", wide=True),
+            Column("Probed", ".status.probedAt", "When it was last tried.", "date", wide=True),
+            _AGE,
+        ),
+    ),
+    Kind(
+        backup.Backup,
+        "backups",
+        "dbb",
+        True,
+        (
+            Column("Instance", ".spec.instanceRef.name", "The instance it is of."),
+            Column("Type", ".status.type", "What was taken."),
+            Column("Phase", ".status.phase", "Where it is in its life."),
+            Column("Done%", ".status.progress.percent", "How far it is.", "integer"),
+            Column("Size", ".status.sizeBytes", "Bytes in the bucket.", "integer"),
+            Column("Status", ".status.message", "What it waits for, or why it failed."),
+            Column("Ready", _READY.path, _READY.description, wide=True),
+            Column("Storage", ".spec.storageRef.name", "Where it is.", wide=True),
+            Column("Verified", ".status.verified.result", "Latest test restore.", wide=True),
             Column("Finished", ".status.finishedAt", "When it ended.", "date", wide=True),
             _AGE,
         ),

@@ -5,8 +5,10 @@ from typing import Annotated, Final, Literal
 
 from pydantic import ConfigDict, Field
 
+from coffer_common.resources.backup import BackupProgress, BackupRef, StorageRef
 from coffer_common.resources.base import (
     CONDITION_LIST,
+    DATE_TIME,
     MAX_OBJECT_NAME,
     QUANTITY,
     Condition,
@@ -32,7 +34,12 @@ _SAME_USER: Final = (
     "v.name == u.name && (has(v.host) ? v.host : '%') == (has(u.host) ? u.host : '%')"
 )
 _NAMES: Final = "[has(self.databases) ? self.databases.map(e, e.name) : []]"  # binds `names`
-_USER_RULES: Final = cel(
+_SPEC_RULES: Final = cel(
+    (
+        "has(self.restoreFrom) == has(oldSelf.restoreFrom) && "
+        "(!has(self.restoreFrom) || self.restoreFrom == oldSelf.restoreFrom)",
+        "spec.restoreFrom cannot change",
+    ),
     (
         f"!has(self.users) || self.users.all(u, self.users.exists_one(v, {_SAME_USER}))",
         "spec.users must not name the same user and host twice",
@@ -264,10 +271,45 @@ class DeletionPolicy(StrEnum):
     DELETE = "Delete"
 
 
+class RestoreLocation(Resource):
+    """A backup by the place where it is."""
+
+    storage_ref: Annotated[StorageRef, Field(description="The BackupStorage that it is in.")]
+    path: Annotated[
+        str,
+        Field(
+            description="Below the storage's prefix: <instance-uid>/base/<backup-uid>.",
+            pattern=r"^[A-Za-z0-9-]+/base/[A-Za-z0-9-]+$",
+            max_length=256,
+        ),
+    ]
+
+
+class RestoreFrom(Resource):
+    """What a new instance's data come from."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                "has(self.backupRef) != has(self.location)",
+                "spec.restoreFrom must have backupRef or location",
+            )
+        )
+    )
+
+    backup_ref: Annotated[
+        BackupRef | None, Field(description="A completed Backup in this namespace.")
+    ] = None
+    location: Annotated[
+        RestoreLocation | None,
+        Field(description="A backup without a Backup here: of another cluster, for example."),
+    ] = None
+
+
 class InstanceSpec(Resource):
     """What a user asks of a database instance."""
 
-    model_config = ConfigDict(json_schema_extra=_USER_RULES)
+    model_config = ConfigDict(json_schema_extra=_SPEC_RULES)
 
     datastore: Annotated[DatastoreRef, Field(description="Which engine and version.")]
     flavor: Annotated[
@@ -297,6 +339,13 @@ class InstanceSpec(Resource):
             max_length=MAX_USERS,
         ),
     ] = ()
+    restore_from: Annotated[
+        RestoreFrom | None,
+        Field(
+            description="Lay out the data volume from this backup instead of empty. It acts on a "
+            "volume that was never laid out, and on no other."
+        ),
+    ] = None
     configuration_ref: Annotated[
         ConfigurationRef | None,
         Field(
@@ -416,6 +465,38 @@ class OperationInProgress(Resource):
     deadline: Annotated[str, Field(description="When it is given up.")]
 
 
+class RestorePhase(StrEnum):
+    """How far a restore is."""
+
+    WAITING = "Waiting"
+    RUNNING = "Running"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+
+
+class RestoreReport(Resource):
+    """The restore that laid out, or is to lay out, the volume."""
+
+    phase: Annotated[RestorePhase, Field(description="How far it is.")]
+    message: Annotated[str | None, Field(description="What it waits for, or why it failed.")] = None
+    storage: Annotated[str, Field(description="Name of the BackupStorage.")]
+    path: Annotated[str, Field(description="The backup, below the storage's prefix.")]
+    digest: Annotated[
+        str | None, Field(description="SHA-256 that its manifest must have, where known.")
+    ] = None
+    attempt: Annotated[int, Field(description="How often it was begun.")] = 0
+    retry_at: Annotated[
+        str | None, Field(description="When it is begun again.", json_schema_extra=DATE_TIME)
+    ] = None
+    progress: Annotated[BackupProgress | None, Field(description="How far it is.")] = None
+    started_at: Annotated[
+        str | None, Field(description="When it began.", json_schema_extra=DATE_TIME)
+    ] = None
+    finished_at: Annotated[
+        str | None, Field(description="When it ended.", json_schema_extra=DATE_TIME)
+    ] = None
+
+
 class InstanceStatus(Resource):
     """What Coffer reports of a database instance."""
 
@@ -447,6 +528,9 @@ class InstanceStatus(Resource):
     ] = None
     operation: Annotated[
         OperationInProgress | None, Field(description="The Operation being carried out.")
+    ] = None
+    restore: Annotated[
+        RestoreReport | None, Field(description="Where the data came from, if from a backup.")
     ] = None
 
 
