@@ -13,11 +13,14 @@ from coffer_common.wire import (
     DatabaseRequest,
     EngineAction,
     GuestStatus,
+    TaskRequest,
     UserRequest,
 )
 from coffer_operator.guest.api import AgentAddress, AgentUnreachableError
 from coffer_operator.kube.api import INSTANCE, POD, Key, Kind, Object
+from coffer_operator.plan.backup import plan_backup
 from coffer_operator.plan.model import GroupPlan, Plan
+from coffer_operator.plan.storage import plan_storage
 from coffer_operator.plan.world import GroupWorld, World
 from coffer_operator.shell.cohorts import TurnPlanner
 from coffer_operator.shell.engine import Engine, Outside, Planners, Settings
@@ -96,6 +99,14 @@ class FakeAgents:
         del at
         self._called("configuration", request)
 
+    async def put_task(self, at: AgentAddress, task_id: str, request: TaskRequest) -> None:
+        del at
+        self._called("task", (task_id, request))
+
+    async def cancel_task(self, at: AgentAddress, task_id: str) -> None:
+        del at
+        self._called("cancel", task_id)
+
     def _called(self, what: str, about: Any) -> None:
         self.calls.append((what, about))
         if self.errors:
@@ -146,8 +157,8 @@ class Stage:
                 random.Random(0),
                 draw=lambda: "drawn-password",
             ),
-            Planners(plan, plan_group, self.turns),
-            Settings(workers=2),
+            Planners(plan, plan_group, self.turns, plan_storage, plan_backup),
+            Settings(workers=2, image="coffer/operator:1"),
         )
         task = asyncio.create_task(self.engine.run())
         try:

@@ -15,6 +15,7 @@ from coffer_common.wire import (
     EngineAction,
     EngineState,
     GuestStatus,
+    TaskRequest,
     UserRequest,
 )
 from coffer_operator.guest.api import AgentAddress, AgentBusyError, AgentUnreachableError
@@ -141,6 +142,22 @@ class SimAgentClient:
         for _ in range(self._faults.agent_copies()):
             if not guest.put_configuration(request):
                 raise AgentBusyError("the data are not laid out yet")
+        await self._answer(at)
+
+    async def put_task(self, at: AgentAddress, task_id: str, request: TaskRequest) -> None:
+        guest = await self._reach(at)
+        self._log(f"agent {guest.pod.name}: task {request.kind} {task_id}")
+        if request.kind == "backup":
+            self._serving(guest)
+        for _ in range(self._faults.agent_copies()):
+            if not guest.tasks.put(task_id, request):
+                raise AgentBusyError("another task is running")
+        await self._answer(at)
+
+    async def cancel_task(self, at: AgentAddress, task_id: str) -> None:
+        guest = await self._reach(at)
+        self._log(f"agent {guest.pod.name}: cancel {task_id}")
+        guest.tasks.cancel(task_id)
         await self._answer(at)
 
     @staticmethod

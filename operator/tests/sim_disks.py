@@ -6,6 +6,7 @@ that the checks can tell what must never happen.
 
 from dataclasses import dataclass, field
 
+from coffer_common.wire import TaskStatus
 from sim_configuration import OnDisk
 
 
@@ -26,6 +27,8 @@ class Disk:
     databases: set[str] = field(default_factory=set)
     users: dict[str, str] = field(default_factory=dict)  # name@host: password
     configuration: OnDisk | None = None
+    tasks: dict[str, TaskStatus] = field(default_factory=dict)
+    restored_from: str | None = None  # path of a backup
     gone: bool = False  # destroyed while somebody may still have it mounted
 
 

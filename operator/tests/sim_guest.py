@@ -26,6 +26,7 @@ from sim_configuration import Configuration, OnDisk
 from sim_disks import Disk
 from sim_loop import stamp
 from sim_slices import PodIdentity, SliceAddress, write_slice
+from sim_tasks import Bucket, SimTasks
 
 Log = Callable[[str], None]
 
@@ -43,6 +44,7 @@ class Surroundings:
     api_reachable: Callable[[str], bool]  # by node
     layouts: list[tuple[str, str, float]] = field(default_factory=list)  # instance, claim, when
     violations: list[str] = field(default_factory=list)
+    bucket: Bucket = field(default_factory=Bucket)
     picky: set[tuple[str, str]] = field(default_factory=set)  # instances that refuse a value
 
 
@@ -77,6 +79,8 @@ class Guest:
         self._writing_slice = False
         self._stopping = False
         self._status: GuestStatus | None = None  # until something changes
+        self.tasks = SimTasks(around.bucket, around.rng, disk, self._changed)
+        self.tasks.on_restored = self._restored
 
     # --- lives -----------------------------------------------------------------------------------
 
@@ -84,11 +88,13 @@ class Guest:
         self.agent_up, self.frozen = True, False
         self._boot_id = f"{self._rng.getrandbits(64):016x}"
         self._data, self._message = DataState.UNKNOWN, ""
+        self.tasks.start()
         self._later(0.2, self._step)
         self._changed()
 
     def kill_agent(self) -> None:
         self.agent_up = False
+        self.tasks.stop()
         self._changed()
 
     def freeze_agent(self, frozen: bool) -> None:
@@ -107,6 +113,7 @@ class Guest:
         """Everything in the pod ends at once."""
         self.dead = True
         self.agent_up = self.launcher_up = False
+        self.tasks.stop()
         self._process += 1
         self._process_ended()
         self.engine = EngineState.UNKNOWN
@@ -192,13 +199,10 @@ class Guest:
             self._data, self._message = DataState.FAILED, "input/output error"
         elif disk.data_id is None and config.data_id is not None:
             self._data, self._message = DataState.LOST, "the volume is empty"
+        elif disk.data_id is None and config.restore is not None:
+            self._data = DataState.AWAITING_RESTORE
         elif disk.data_id is None:
-            disk.data_id = f"{self._rng.getrandbits(128):032x}"
-            disk.datastore, disk.version = config.datastore, config.version
-            now_s = asyncio.get_running_loop().time()
-            self._around.layouts.append((config.uid, disk.claim_uid, now_s))
-            self._around.log(f"agent {self.pod.name}: laid out {disk.data_id[:6]}")
-            self._data = DataState.LAID_OUT
+            self._lay_out(f"{self._rng.getrandbits(128):032x}")
         elif disk.datastore != config.datastore or config.data_id not in (None, disk.data_id):
             self._data, self._message = DataState.FOREIGN, "the volume holds other data"
         else:
@@ -208,6 +212,22 @@ class Guest:
         self._changed()
         self._later(0.05, self._step)
         self._later(0.3, self._apply)
+
+    def _lay_out(self, data_id: str, path: str | None = None) -> None:
+        disk, config = self.disk, self.config
+        disk.data_id, disk.restored_from = data_id, path
+        disk.datastore, disk.version = config.datastore, config.version
+        now_s = asyncio.get_running_loop().time()
+        self._around.layouts.append((config.uid, disk.claim_uid, now_s))
+        how = f"restored {path}" if path is not None else "laid out"
+        self._around.log(f"agent {self.pod.name}: {how} {data_id[:6]}")
+        self._data = DataState.LAID_OUT
+
+    def _restored(self, data_id: str, path: str) -> None:
+        """The task `restore` has done its last step."""
+        if self._data is DataState.AWAITING_RESTORE:
+            self._lay_out(data_id, path)
+            self._later(0.0, self._prepared, self._boot_id)
 
     def _on_disk(self) -> OnDisk:
         """The request on the volume; what the pod was made with counts only where there is none."""
@@ -371,6 +391,7 @@ class Guest:
                 restarted_for=self.disk.restarted_for,
             ),
             configuration=self.configuration.status() if self.configuration else None,
+            tasks=self.tasks.statuses(),
             databases=tuple(sorted(self.disk.databases)) if serving else None,
             users=tuple(sorted(self.disk.users)) if serving else None,
         )

@@ -24,8 +24,10 @@ from coffer_operator.kube.api import (
     Kind,
     Object,
 )
+from coffer_operator.plan.backup import plan_backup
 from coffer_operator.plan.configuration import plan_configuration
 from coffer_operator.plan.instance import plan_instance
+from coffer_operator.plan.storage import plan_storage
 from coffer_operator.plan.turns import plan_turns
 from coffer_operator.shell.engine import Engine, Outside, Planners, Settings
 from coffer_operator.shell.lease import NAME, Leadership, LeaseLostError
@@ -105,8 +107,8 @@ class Life:
         )
         self.engine = Engine(
             outside,
-            Planners(plan_instance, plan_configuration, plan_turns),
-            Settings(workers=4),
+            Planners(plan_instance, plan_configuration, plan_turns, plan_storage, plan_backup),
+            Settings(workers=4, image="localhost/coffer-operator:1"),
         )
         self._leadership = Leadership(
             self.api, LEASE_KEY, identity, self.engine.active, now=now, rng=rng

@@ -10,6 +10,7 @@ from prometheus_client import generate_latest
 
 from coffer_operator.kube.api import CRD, INSTANCE
 from coffer_operator.main import main
+from coffer_operator.plan.errand import Errand
 from coffer_operator.plan.model import GroupPlan, Plan
 from coffer_operator.shell.app import Options
 from coffer_operator.shell.crs import Endless, settings
@@ -32,11 +33,13 @@ def test_options_come_from_the_environment() -> None:
             "COFFER_NAMESPACE": "dbaas",
             "POD_NAME": "coffer-abc",
             "COFFER_WEBHOOK_SERVICE": "coffer-webhook",
+            "COFFER_IMAGE": "coffer/operator:1",
             "COFFER_LISTEN_PROBES": "18080",
             "COFFER_WEBHOOK_PORT": "tcp://10.0.0.1:443",  # Kubernetes sets it for the Service
         }
     )
     assert (found.namespace, found.identity) == ("dbaas", "coffer-abc")
+    assert found.image == "coffer/operator:1"
     assert (found.probe_port, found.metrics_port, found.webhook_port) == (18080, 9090, 9443)
 
 
@@ -51,7 +54,14 @@ async def test_metrics_show_the_caches() -> None:
         api, FakeAgents(), SimCertificates(lambda: NOW, "ca"), lambda: NOW, random.Random(0)
     )
     engine = Engine(
-        outside, Planners(lambda _: Plan(), lambda _: GroupPlan(status={}), lambda *_: ())
+        outside,
+        Planners(
+            lambda _: Plan(),
+            lambda _: GroupPlan(status={}),
+            lambda *_: (),
+            lambda _: Errand(),
+            lambda _: Errand(),
+        ),
     )
     metrics.watch(engine)
     metrics.requested("apply", 201, 0.01)

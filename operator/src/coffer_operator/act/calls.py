@@ -14,14 +14,17 @@ from coffer_common import naming
 from coffer_common.errors import UserError
 from coffer_common.wire import UserRequest
 from coffer_operator.act.journal import Journal
+from coffer_operator.act.tasks import call_task
 from coffer_operator.guest.api import AgentAddress, AgentClient, AgentUnreachableError
 from coffer_operator.kube.api import ABSENT, SECRET, Key, KubeApi, NotFoundError, Object
 from coffer_operator.plan.model import (
     Call,
+    CancelTask,
     EngineCall,
     EnsureDatabase,
     EnsureUser,
     PutConfiguration,
+    PutTask,
 )
 from coffer_operator.plan.wording import name_taken
 from coffer_operator.plan.world import PodFact
@@ -64,6 +67,8 @@ class Caller:
                 await self._ensure_user(key, at, call)
             case PutConfiguration(request):
                 await self._agents.put_configuration(at, request)
+            case PutTask() | CancelTask():
+                await call_task(self._api, self._agents, at, key.namespace, call)
 
     async def _ensure_user(self, key: Key, at: AgentAddress, user: EnsureUser) -> None:
         """The Secret first, on the version it was read at; then the engine, as the Secret says.
@@ -126,6 +131,10 @@ def call_name(call: Call) -> str:
             return f"user {name}@{host}"
         case PutConfiguration():
             return "configuration"
+        case PutTask(_, kind):
+            return f"task {kind}"
+        case CancelTask():
+            return "cancel task"
 
 
 def binding(key: Key, user: EnsureUser, password: str) -> Object:

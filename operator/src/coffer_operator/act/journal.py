@@ -6,16 +6,20 @@ from typing import Any, Protocol
 from coffer_operator.kube.api import Key, Kind, Object
 
 
-class Journal(Protocol):
-    """The caches, as far as a writer is concerned with them."""
+class Writes(Protocol):
+    """The caches, as far as whoever reports is concerned with them."""
 
     def wrote(self, key: Key, kind: Kind, obj: Object) -> None:
-        """The API server's answer to a write for the instance `key`."""
+        """The API server's answer to a write for the object `key`."""
         ...
 
     def gone(self, key: Key, kind: Kind, name: str, uid: str) -> None:
         """The API server said that there is no such object."""
         ...
+
+
+class Journal(Writes, Protocol):
+    """The caches, as far as the writer of an instance's objects is concerned with them."""
 
     def found_foreign(self, key: Key, kind: Kind, obj: Object) -> None:
         """An object that is not the instance's bears a name that it needs."""

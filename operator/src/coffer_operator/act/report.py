@@ -9,7 +9,7 @@ from typing import Any
 
 from coffer_common.resources.base import Metadata, Resource
 from coffer_operator.act.events import event
-from coffer_operator.act.journal import Journal
+from coffer_operator.act.journal import Writes
 from coffer_operator.act.status import merge_patch
 from coffer_operator.kube.api import EVENT, ConflictError, Key, Kind, KubeApi, NotFoundError
 from coffer_operator.plan.model import EventNote
@@ -18,7 +18,7 @@ from coffer_operator.plan.model import EventNote
 class Reporter:
     """Writes reports."""
 
-    def __init__(self, api: KubeApi, journal: Journal, now: Callable[[], datetime]) -> None:
+    def __init__(self, api: KubeApi, journal: Writes, now: Callable[[], datetime]) -> None:
         self._api = api
         self._journal = journal
         self._now = now

@@ -4,7 +4,7 @@ import json
 from typing import Final
 
 from coffer_common import naming
-from coffer_common.wire import GuestConfig
+from coffer_common.wire import GuestConfig, RestoreWanted
 from coffer_operator.build.identity import Blueprint, Object
 
 FILE: Final = naming.INSTANCE_FILE.rsplit("/", 1)[1]
@@ -25,6 +25,7 @@ def guest_config(plan: Blueprint) -> GuestConfig:
         flavor=plan.flavor,
         volume_size_bytes=plan.volume_bytes,
         data_id=plan.data_id,
+        restore=RestoreWanted(path=plan.restore) if plan.restore is not None else None,
         configuration=plan.configuration,
         read_write_slice=naming.read_write_slice(identity.group),
     )

@@ -100,6 +100,7 @@ class Blueprint:
     data_id: str | None  # of the data on the volume; None: not laid out as far as is known
     operator_namespace: str
     configuration: ConfigurationRequest | None = None  # what a new instance starts with
+    restore: str | None = None  # path of the backup that its data are to come from
 
 
 def identify(metadata: Metadata, *, group: str, datastore: str) -> Identity:

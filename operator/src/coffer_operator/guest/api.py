@@ -13,6 +13,7 @@ from coffer_common.wire import (
     DatabaseRequest,
     EngineAction,
     GuestStatus,
+    TaskRequest,
     UserRequest,
 )
 
@@ -68,4 +69,12 @@ class AgentClient(Protocol):
 
     async def put_configuration(self, at: AgentAddress, request: ConfigurationRequest) -> None:
         """PUT /v1/configuration; what comes of it is in the status."""
+        ...
+
+    async def put_task(self, at: AgentAddress, task_id: str, request: TaskRequest) -> None:
+        """PUT /v1/tasks/{id}; the same id again is the same task. How it goes is in the status."""
+        ...
+
+    async def cancel_task(self, at: AgentAddress, task_id: str) -> None:
+        """DELETE /v1/tasks/{id}; a task that does not run, or is not known, is no error."""
         ...

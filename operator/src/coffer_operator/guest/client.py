@@ -18,6 +18,7 @@ from coffer_common.wire import (
     DATABASES_PATH,
     ENGINE_PATH,
     STATUS_PATH,
+    TASKS_PATH,
     USERS_PATH,
     ConfigurationRequest,
     DatabaseRequest,
@@ -25,6 +26,7 @@ from coffer_common.wire import (
     EngineRequest,
     ErrorAnswer,
     GuestStatus,
+    TaskRequest,
     UserRequest,
 )
 from coffer_operator.guest.api import (
@@ -93,6 +95,14 @@ class HttpAgentClient:
     async def put_configuration(self, at: AgentAddress, request: ConfigurationRequest) -> None:
         """See AgentClient."""
         await self._call("PUT", at, CONFIGURATION_PATH, request)
+
+    async def put_task(self, at: AgentAddress, task_id: str, request: TaskRequest) -> None:
+        """See AgentClient."""
+        await self._call("PUT", at, f"{TASKS_PATH}/{quote(task_id, safe='')}", request)
+
+    async def cancel_task(self, at: AgentAddress, task_id: str) -> None:
+        """See AgentClient. The agent answers when the task has ended."""
+        await self._call("DELETE", at, f"{TASKS_PATH}/{quote(task_id, safe='')}")
 
     async def _call(
         self,

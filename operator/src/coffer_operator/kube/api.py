@@ -51,6 +51,8 @@ class Kind:
 INSTANCE: Final = Kind(GROUP, VERSION, "DatabaseInstance", "databaseinstances")
 OPERATION: Final = Kind(GROUP, VERSION, "Operation", "operations")
 CONFIGURATION_GROUP: Final = Kind(GROUP, VERSION, "ConfigurationGroup", "configurationgroups")
+BACKUP_STORAGE: Final = Kind(GROUP, VERSION, "BackupStorage", "backupstorages")
+BACKUP: Final = Kind(GROUP, VERSION, "Backup", "backups")
 DATASTORE_VERSION: Final = Kind(GROUP, VERSION, "DatastoreVersion", "datastoreversions", False)
 FLAVOR: Final = Kind(GROUP, VERSION, "Flavor", "flavors", False)
 POD: Final = Kind("", "v1", "Pod", "pods")

@@ -30,11 +30,12 @@ from coffer_operator.observe import project
 from coffer_operator.observe.agents import Agents
 from coffer_operator.observe.cache import Cache, Memory
 from coffer_operator.observe.project import Seen
-from coffer_operator.observe.store import version_of
+from coffer_operator.observe.reread import reread
 from coffer_operator.plan.world import (
     AgentFact,
     CertificateFact,
     GroupWorld,
+    RestoreSource,
     SliceFact,
     StatefulSetFact,
     VolumeFact,
@@ -69,6 +70,7 @@ class Observer:
         *,
         now: Callable[[], datetime],
         operator_namespace: str,
+        restore_source: Callable[[DatabaseInstance], RestoreSource | None],
     ) -> None:
         self._api = api
         self._cache = cache
@@ -76,6 +78,7 @@ class Observer:
         self._certificates = certificates
         self._now = now
         self._operator_namespace = operator_namespace
+        self._restore_source = restore_source
 
     async def world(self, key: Key) -> World | None:
         """The World of an instance; None if there is no such instance (or none we can read).
@@ -129,15 +132,7 @@ class Observer:
 
         Raises the errors of KubeApi.
         """
-        store = self._cache.store(kind)
-        uid, version = store.identity(key)
-        try:
-            found = await self._api.get(kind, key.namespace or None, key.name)
-        except NotFoundError:
-            store.wrote_deletion(key.namespace, key.name, uid)
-            return False
-        store.wrote(found)
-        return bool(version) and version == version_of(found)
+        return await reread(self._api, self._cache.store(kind), kind, key)
 
     def forget(self, key: Key) -> None:
         """The instance is gone."""
@@ -239,6 +234,7 @@ class Observer:
             if reference is not None
             else None,
             cohort=self._cache.cohorts.cohort(key, instance),
+            restore_source=self._restore_source(instance),
             namespace_terminating=memory.namespace_terminating,
             failure=memory.failure,
             ensured_users=frozenset(memory.ensured_users),

@@ -30,11 +30,13 @@ from coffer_operator.plan.model import (
     Annotate,
     Apply,
     Call,
+    CancelTask,
     Delete,
     EngineCall,
     IssueCertificate,
     Plan,
     PutConfiguration,
+    PutTask,
 )
 from coffer_operator.plan.objects import (
     annotate_volume,
@@ -50,6 +52,7 @@ from coffer_operator.plan.pod import (
     judge_pod,
     volume_allows_restart,
 )
+from coffer_operator.plan.restore import Restore, judge_restore
 from coffer_operator.plan.serving import Serving, judge_serving
 from coffer_operator.plan.status import (
     Findings,
@@ -81,6 +84,7 @@ class _View:
     pod: PodVerdict
     serving: Serving
     configured: Configured
+    restore: Restore
 
     @property
     def blueprint(self) -> Blueprint | None:
@@ -107,6 +111,7 @@ def plan_instance(world: World) -> Plan:
         obstacle=obstacle,
         outdated=_is_outdated(view.pod),
         configured=view.configured,
+        restore=view.restore.report,
         bindings=accounts.bindings if accounts else world.instance.status.binding_secrets,
         operation=operations.current,
         restarting=operations.restarting,
@@ -116,6 +121,7 @@ def plan_instance(world: World) -> Plan:
     put = view.configured.put
     calls: tuple[Call, ...] = (
         *((put,) if put is not None else ()),
+        *((view.restore.call,) if view.restore.call is not None else ()),
         *operations.calls,
         *(accounts.calls if accounts and view.may_apply else ()),
     )
@@ -162,7 +168,8 @@ def _look(world: World) -> _View:
         built=built,
         former=conditions,
     )
-    target = target.configured(configured.port, configured.mounted)
+    restore = judge_restore(world, known, target.version, agent)
+    target = target.configured(configured.port, configured.mounted).restored_from(restore.path)
     identity = identify(
         world.instance.metadata, group=known.group, datastore=world.instance.spec.datastore.type
     )
@@ -177,11 +184,12 @@ def _look(world: World) -> _View:
         agent=agent,
         volume=volume,
         target=target,
-        errors=(*target.errors, *(e for e in (taken, held_back) if e is not None)),
+        errors=(*target.errors, *(e for e in (taken, held_back, restore.error) if e is not None)),
         former=former_objects(world, identity),
         pod=pod,
         serving=judge_serving(world, agent, pod, conditions),
         configured=configured,
+        restore=restore,
     )
 
 
@@ -211,8 +219,8 @@ def _obstacle(world: World, view: _View, accounts: Accounts | None) -> Finding |
         severity = Severity.STALLED if world.failure.permanent else Severity.PROGRESS
         text = f"{world.failure.step}: {world.failure.message}"
         return Finding(severity, world.failure.reason, text)
-    if view.serving.finding.severity is not Severity.GOOD:
-        return view.serving.finding
+    if view.restore.finding is not None or view.serving.finding.severity is not Severity.GOOD:
+        return view.restore.finding or view.serving.finding
     return view.configured.finding or _last_steps(world, view, accounts)
 
 
@@ -330,12 +338,13 @@ def _wake_at(
     """When the certificate, the turn in a rollout and the maintenance window come."""
     waits_s = [s for s in (renewal_in_s, view.configured.turn_in_s) if s is not None]
     moments = [after(world.now, wait_s) for wait_s in waits_s]
-    return [*moments, auto.wake_at] if auto.wake_at is not None else moments
+    more = (auto.wake_at, view.restore.wake_at)
+    return [*moments, *(moment for moment in more if moment is not None)]
 
 
 def _goes_unseen(call: Call) -> bool:
     """Whether the agent's status need not change by the call."""
-    if isinstance(call, PutConfiguration):
+    if isinstance(call, PutConfiguration | PutTask | CancelTask):
         return False
     return not isinstance(call, EngineCall) or call.action is EngineAction.RESET
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from coffer_common.resources.backup import BackupStorageSpec
 from coffer_common.wire import ConfigurationRequest, DatabaseRequest, EngineAction
 
 
@@ -126,7 +127,27 @@ class PutConfiguration:
     request: ConfigurationRequest
 
 
-Call = EngineCall | EnsureDatabase | EnsureUser | PutConfiguration
+@dataclass(frozen=True)
+class PutTask:
+    """PUT /v1/tasks/{id}; `payload` gets the StorageAccess of `storage` as `storage`.
+
+    The Secrets are read then: no plan holds what is in them.
+    """
+
+    id: str
+    kind: str
+    storage: BackupStorageSpec
+    payload: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class CancelTask:
+    """DELETE /v1/tasks/{id}."""
+
+    id: str
+
+
+Call = EngineCall | EnsureDatabase | EnsureUser | PutConfiguration | PutTask | CancelTask
 
 
 @dataclass(frozen=True)

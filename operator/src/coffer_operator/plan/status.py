@@ -19,6 +19,7 @@ from coffer_common.resources.instance import (
     OperationInProgress,
     Phase,
     ResolvedDatastore,
+    RestoreReport,
     VolumeStatus,
 )
 from coffer_common.wire import EngineState
@@ -26,7 +27,7 @@ from coffer_operator.build.identity import Blueprint
 from coffer_operator.plan import reasons
 from coffer_operator.plan.accounts import service_host
 from coffer_operator.plan.agent import AgentView
-from coffer_operator.plan.clock import after
+from coffer_operator.plan.clock import after, from_text
 from coffer_operator.plan.conditions import Conditions, by_type, since
 from coffer_operator.plan.configured import Configured
 from coffer_operator.plan.finding import Finding, Severity, Truth
@@ -55,6 +56,7 @@ class Findings:
     outdated: bool | None
     configured: Configured
     bindings: tuple[BindingSecret, ...]
+    restore: RestoreReport | None
     operation: OperationInProgress | None
     restarting: bool
 
@@ -73,6 +75,9 @@ def progress_deadline(world: World) -> datetime:
         begun = since(ready, world.now)
     if world.pod is not None and world.pod.created_at is not None:
         begun = max(begun, world.pod.created_at)
+    restore = world.instance.status.restore
+    if restore is not None and restore.progress is not None:
+        begun = max(begun, from_text(restore.progress.updated_at) or begun)
     return after(min(begun, world.now), PROGRESS_DEADLINE_S)
 
 
@@ -106,6 +111,7 @@ def wanted_status(world: World, found: Findings, view: AgentView) -> dict[str, A
         engine=_engine(world, view),
         configuration=found.configured.report,
         operation=found.operation,
+        restore=found.restore,
     )
     return as_api(status)
 
@@ -117,6 +123,8 @@ def as_api(status: InstanceStatus) -> dict[str, Any]:
 
 
 def _is_late(world: World, finding: Finding) -> bool:
+    if finding.reason == reasons.RESTORING:
+        return False  # it has deadlines of its own
     waits = finding.severity in (Severity.PROGRESS, Severity.UNKNOWN)
     return waits and world.now >= progress_deadline(world)
 

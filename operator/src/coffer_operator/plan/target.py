@@ -29,6 +29,12 @@ class Target:
     blueprint: Blueprint | None
     errors: tuple[UserError, ...]
 
+    def restored_from(self, path: str | None) -> "Target":
+        """The same with the backup that the data are to come from."""
+        if self.blueprint is None or path is None:
+            return self
+        return replace(self, blueprint=replace(self.blueprint, restore=path))
+
     def configured(self, port: int | None, request: ConfigurationRequest | None) -> "Target":
         """The same with the port of the running engine and what a new one starts with."""
         if self.blueprint is None or port is None:

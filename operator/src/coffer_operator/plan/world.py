@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from coffer_common.resources.backup import Backup, BackupStorage
 from coffer_common.resources.catalogue import DatastoreVersion, Flavor
 from coffer_common.resources.configuration import ConfigurationGroup
 from coffer_common.resources.instance import DatabaseInstance, Role
@@ -166,6 +167,15 @@ class Catalogue:
 
 
 @dataclass(frozen=True)
+class RestoreSource:
+    """What an instance's `restoreFrom` leads to; None where there is none of the name."""
+
+    backup: Backup | None = None
+    storage: BackupStorage | None = None
+    chain: Mapping[str, Backup] = field(default_factory=dict)  # what it needs, down to the full
+
+
+@dataclass(frozen=True)
 class Member:
     """An instance that gets the same values as others, as far as their rollout needs to know it.
 
@@ -225,6 +235,7 @@ class World:
     operations: tuple[Operation, ...] = ()
     configuration_group: ConfigurationGroup | None = None
     cohort: tuple[Member, ...] = ()
+    restore_source: RestoreSource | None = None  # None: it is not to be restored
     namespace_terminating: bool = False
     failure: ActFailure | None = None  # None: the latest plan was carried out
     ensured_users: frozenset[str] = frozenset()

@@ -29,8 +29,10 @@ from coffer_operator.guest.client import HttpAgentClient
 from coffer_operator.kube.api import Key, KubeApi
 from coffer_operator.kube.client import connect
 from coffer_operator.observe.rulebook import packaged
+from coffer_operator.plan.backup import plan_backup
 from coffer_operator.plan.configuration import plan_configuration
 from coffer_operator.plan.instance import plan_instance
+from coffer_operator.plan.storage import plan_storage
 from coffer_operator.plan.turns import plan_turns
 from coffer_operator.shell import admission, crs
 from coffer_operator.shell.engine import Engine, Outside, Planners, Settings
@@ -52,13 +54,14 @@ class Options:
     identity: str = "coffer-operator"
     webhook_service: str = ""  # empty: no webhook
     webhook_configuration: str = ""
+    image: str = ""  # our own; empty: no storage workers
     probe_port: int = 8080
     metrics_port: int = 9090
     webhook_port: int = 9443
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
-        """COFFER_NAMESPACE, POD_NAME, COFFER_WEBHOOK_SERVICE, COFFER_WEBHOOK_CONFIGURATION.
+        """COFFER_NAMESPACE, POD_NAME, COFFER_IMAGE, COFFER_WEBHOOK_{SERVICE,CONFIGURATION}.
 
         COFFER_LISTEN_{PROBES,METRICS,WEBHOOK} are ports, for running beside others on one address.
         Raises ValueError for a port that is no number.
@@ -69,6 +72,7 @@ class Options:
             identity=environment.get("POD_NAME") or f"{socket.gethostname()}-{os.getpid()}",
             webhook_service=environment.get("COFFER_WEBHOOK_SERVICE", ""),
             webhook_configuration=environment.get("COFFER_WEBHOOK_CONFIGURATION", ""),
+            image=environment.get("COFFER_IMAGE", ""),
             probe_port=int(environment.get("COFFER_LISTEN_PROBES", fallback.probe_port)),
             metrics_port=int(environment.get("COFFER_LISTEN_METRICS", fallback.metrics_port)),
             webhook_port=int(environment.get("COFFER_LISTEN_WEBHOOK", fallback.webhook_port)),
@@ -108,8 +112,8 @@ async def _main(options: Options, stop: asyncio.Event) -> None:
         agents = await resources.enter_async_context(HttpAgentClient(process.agent_tls))
         process.engine = Engine(
             Outside(api, agents, authority, utc_now, process.rng),
-            Planners(plan_instance, plan_configuration, plan_turns),
-            Settings(operator_namespace=options.namespace, watch_own=False),
+            Planners(plan_instance, plan_configuration, plan_turns, plan_storage, plan_backup),
+            Settings(operator_namespace=options.namespace, watch_own=False, image=options.image),
             told=metrics,
         )
         process.engine.active.clear()

@@ -14,12 +14,15 @@ from typing import Any, Final, Protocol
 
 from coffer_common.errors import CofferError, Transient
 from coffer_operator.act.calls import Caller, draw_password
+from coffer_operator.act.errands import ErrandRunner
 from coffer_operator.act.execute import Executor, Issuer
 from coffer_operator.act.groups import GroupReporter
 from coffer_operator.act.report import Reporter
 from coffer_operator.act.step import Steps
 from coffer_operator.guest.api import AgentClient
 from coffer_operator.kube.api import (
+    BACKUP,
+    BACKUP_STORAGE,
     CHILD_KINDS,
     CONFIGURATION_GROUP,
     DATASTORE_VERSION,
@@ -27,17 +30,28 @@ from coffer_operator.kube.api import (
     INSTANCE,
     NODE,
     OPERATION,
+    POD,
     STORAGE_CLASS,
     Key,
     Kind,
     KubeApi,
 )
 from coffer_operator.observe.agents import Agents
+from coffer_operator.observe.backup_world import BackupObserver
+from coffer_operator.observe.backups import WORKERS, BackupCache, Wakes
 from coffer_operator.observe.cache import Cache, selector
 from coffer_operator.observe.informer import Informer
 from coffer_operator.observe.journal import Notes
+from coffer_operator.observe.store import Store
 from coffer_operator.observe.world import CertificateReader, Observer
 from coffer_operator.plan.world import PodFact
+from coffer_operator.shell.backups import (
+    BackupPlanner,
+    ErrandReconciler,
+    StoragePlanner,
+    backup_way,
+    storage_way,
+)
 from coffer_operator.shell.cohorts import (
     COALESCE_S,
     CohortReconciler,
@@ -50,12 +64,23 @@ from coffer_operator.shell.reconcile import Outcome, Planner, Reconciler
 log = logging.getLogger(__name__)
 
 # what the webhook has to know, and so an operator that stands by
-CATALOGUE_KINDS: Final = (DATASTORE_VERSION, FLAVOR, STORAGE_CLASS, CONFIGURATION_GROUP)
+CATALOGUE_KINDS: Final = (
+    DATASTORE_VERSION,
+    FLAVOR,
+    STORAGE_CLASS,
+    CONFIGURATION_GROUP,
+    BACKUP_STORAGE,
+    BACKUP,
+)
 OWN_KINDS: Final = (INSTANCE, OPERATION)
 DEFAULT_WORKERS: Final = 16
 COHORT_WORKERS: Final = 2
+STORAGE_WORKERS: Final = 2
+BACKUP_WORKERS: Final = 4
 INSTANCES: Final = "DatabaseInstance"  # what a queue's keys are of, for the metrics
 GROUPS: Final = "ConfigurationGroup"
+STORAGES: Final = "BackupStorage"
+BACKUPS: Final = "Backup"
 
 
 class Certificates(Issuer, CertificateReader, Protocol):
@@ -69,6 +94,7 @@ class Settings:
     operator_namespace: str = "coffer-system"
     workers: int = DEFAULT_WORKERS
     watch_own: bool = True  # False: somebody else feeds OWN_KINDS after the first list
+    image: str = ""  # the operator's own, of storage workers; "": there are none
 
 
 class Observing(Protocol):
@@ -90,6 +116,8 @@ class Planners:
     instance: Planner
     group: GroupPlanner
     turns: TurnPlanner
+    storage: StoragePlanner
+    backup: BackupPlanner
 
 
 @dataclass(frozen=True)
@@ -122,15 +150,21 @@ class Engine:
         self.active = asyncio.Event()  # cleared: no worker starts anything
         self.active.set()
         self.cohort_queue = WorkQueue(outside.rng)
+        self.storage_queue = WorkQueue(outside.rng)
+        self.backup_queue = WorkQueue(outside.rng)
         self.cache = Cache(
-            wake=self.queue.add,
+            wake=self._wake_instance,
             wake_cohort=lambda cohort: self.cohort_queue.add(cohort, COALESCE_S),
             pod_changed=self._pod_changed,
             clock=lambda: asyncio.get_running_loop().time(),
         )
+        self.backups = BackupCache(
+            Wakes(self.storage_queue.add, self.backup_queue.add, self.queue.add),
+            self._restoring,
+        )
         self.agents = Agents(
             outside.agents,
-            self.queue.add,
+            self._wake_instance,
             rng=outside.rng,
             configured=self.cache.member_changed,
         )
@@ -141,12 +175,36 @@ class Engine:
             kind.kind: Informer(
                 outside.api,
                 kind,
-                self.cache.store(kind),
+                self._store(kind),
                 label_selector=selector(kind),
                 rng=outside.rng,
             )
             for kind in (*CATALOGUE_KINDS, *CHILD_KINDS, *OWN_KINDS, NODE)
         }
+        self._storage_workers = Informer(
+            outside.api, POD, self.backups.workers, label_selector=WORKERS, rng=outside.rng
+        )
+
+    def _store(self, kind: Kind) -> Store[Any]:
+        if kind in (BACKUP_STORAGE, BACKUP):
+            return self.backups.stores[kind.kind]
+        return self.cache.store(kind)
+
+    def _wake_instance(self, key: Key) -> None:
+        """Something new is known of an instance; its Backups may wait for that."""
+        self.queue.add(key)
+        self.backups.instance_news(key)
+
+    def _restoring(self, namespace: str) -> list[Key]:
+        """The instances of a namespace that are to be restored and have no data yet."""
+        return [
+            key
+            for key, instance in self.cache.instances.items()
+            if key.namespace == namespace
+            and instance is not None
+            and instance.spec.restore_from is not None
+            and instance.status.data_id is None
+        ]
 
     def _pod_changed(self, key: Key, pod: PodFact | None) -> None:
         self.agents.follow(key, pod)
@@ -162,6 +220,7 @@ class Engine:
             outside.certificates,
             now=outside.now,
             operator_namespace=self.settings.operator_namespace,
+            restore_source=self.backups.restore_source,
         )
         notes = Notes(self.cache, observer)
         steps, reporter = Steps(self.active.is_set), Reporter(outside.api, notes, outside.now)
@@ -184,7 +243,47 @@ class Engine:
             turns=planners.turns,
             wake=self.queue.add,
         )
-        return {INSTANCES: (self.queue, instances), GROUPS: (self.cohort_queue, cohorts)}
+        return {
+            INSTANCES: (self.queue, instances),
+            GROUPS: (self.cohort_queue, cohorts),
+            **self._make_backup_lookers(outside, planners, steps),
+        }
+
+    def _make_backup_lookers(
+        self, outside: Outside, planners: Planners, steps: Steps
+    ) -> dict[str, tuple[WorkQueue, Looker]]:
+        observer = BackupObserver(
+            outside.api,
+            self.backups,
+            self.cache,
+            self.agents,
+            now=outside.now,
+            image=self.settings.image,
+        )
+        reporter = Reporter(outside.api, self.backups, outside.now)
+        runner = ErrandRunner(outside.api, outside.agents, self.backups, reporter, steps)
+        storages = ErrandReconciler(
+            storage_way(observer, planners.storage),
+            queue=self.storage_queue,
+            cache=self.backups,
+            observer=observer,
+            runner=runner,
+            now=outside.now,
+        )
+        backups = ErrandReconciler(
+            backup_way(observer, planners.backup),
+            queue=self.backup_queue,
+            cache=self.backups,
+            observer=observer,
+            runner=runner,
+            now=outside.now,
+        )
+        return {STORAGES: (self.storage_queue, storages), BACKUPS: (self.backup_queue, backups)}
+
+    @property
+    def queues(self) -> Mapping[str, WorkQueue]:
+        """The queues, by the kind of their keys."""
+        return {kind: queue for kind, (queue, _) in self._lookers.items()}
 
     @property
     def catalogue_synced(self) -> bool:
@@ -209,17 +308,23 @@ class Engine:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._inform_of((*CHILD_KINDS, *OWN_KINDS, NODE)))
+                group.create_task(self._storage_workers.run(), name="informer storage workers")
                 for kind, informer in self.informers.items():
                     if kind != NODE.kind:  # without nodes there is only less to tell
                         await informer.synced.wait()
+                await self._storage_workers.synced.wait()
                 log.info("caches filled: %d instances", len(self.cache.instances))
-                for number in range(self.settings.workers):
-                    group.create_task(self._work(INSTANCES), name=f"worker {number}")
-                for number in range(COHORT_WORKERS):
-                    group.create_task(self._work(GROUPS), name=f"cohort worker {number}")
+                for kind, count in (
+                    (INSTANCES, self.settings.workers),
+                    (GROUPS, COHORT_WORKERS),
+                    (STORAGES, STORAGE_WORKERS),
+                    (BACKUPS, BACKUP_WORKERS),
+                ):
+                    for number in range(count):
+                        group.create_task(self._work(kind), name=f"{kind} worker {number}")
         finally:
-            self.queue.close()
-            self.cohort_queue.close()
+            for queue, _ in self._lookers.values():
+                queue.close()
             await self.agents.close()
 
     async def _inform_of(self, kinds: Iterable[Kind]) -> None:
@@ -233,7 +338,7 @@ class Engine:
 
     def feed(self, kind: Kind, event: str | None, obj: Mapping[str, Any]) -> None:
         """An event of a kind that the engine does not watch itself."""
-        store = self.cache.store(kind)
+        store = self._store(kind)
         if event == "DELETED":
             store.saw_deletion(obj)
         else:

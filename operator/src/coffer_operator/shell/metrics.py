@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessColl
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from coffer_operator.shell.engine import GROUPS, INSTANCES, Engine
+from coffer_operator.shell.engine import Engine
 from coffer_operator.shell.reconcile import Outcome
 
 _SECONDS: Final = (0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0)
@@ -64,7 +64,7 @@ class _Caches(Collector):
     def collect(self) -> Iterator[Metric]:
         engine = self._engine
         yield _gauge("coffer_active", "1 while this operator may act.", engine.active.is_set())
-        queues = {INSTANCES: engine.queue, GROUPS: engine.cohort_queue}
+        queues = engine.queues
         yield _by_kind(
             "coffer_queue_depth",
             "Objects that wait for a worker.",
@@ -100,6 +100,14 @@ class _Caches(Collector):
         ).items():
             operations.add_metric([kind, phase], count)
         yield operations
+        backups = GaugeMetricFamily("coffer_backups", "Backups by phase.", labels=["phase"])
+        for phase, count in Tally(
+            str(backup.status.phase or "New")
+            for _, backup in engine.backups.backups.items()
+            if backup is not None
+        ).items():
+            backups.add_metric([phase], count)
+        yield backups
         groups = [group for _, group in engine.cache.groups.items() if group is not None]
         yield _gauge("coffer_configuration_groups", "ConfigurationGroups.", len(groups))
 

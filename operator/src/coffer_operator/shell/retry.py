@@ -1,14 +1,22 @@
 """When a key whose plan failed is looked at again, and what is read anew before that."""
 
 import logging
+from typing import Protocol
 
 from coffer_common.errors import CofferError
 from coffer_operator.act.failure import StepError
-from coffer_operator.kube.api import Key
-from coffer_operator.observe.world import Observer
+from coffer_operator.kube.api import Key, Kind
 from coffer_operator.shell.queue import WorkQueue
 
 log = logging.getLogger(__name__)
+
+
+class Rereader(Protocol):
+    """Reads what the caches may be behind with."""
+
+    async def reread(self, kind: Kind, key: Key) -> bool:
+        """Read the object anew; whether it is there and as it was."""
+        ...
 
 
 class Retries:
@@ -18,7 +26,7 @@ class Retries:
     they do not, and the object is read. From the third on, the back-off counts.
     """
 
-    def __init__(self, queue: WorkQueue, observer: Observer) -> None:
+    def __init__(self, queue: WorkQueue, observer: Rereader) -> None:
         self._queue = queue
         self._observer = observer
         self._conflicts: dict[Key, int] = {}  # in a row

@@ -1,0 +1,121 @@
+"""Carries out errands: what is to be done for BackupStorages and Backups.
+
+Owns the making of storage workers and the tasks that agents are asked for. Decides nothing.
+"""
+
+import logging
+from functools import partial
+from typing import Any
+
+from coffer_common import naming
+from coffer_common.resources.base import Metadata, Resource
+from coffer_operator.act.failure import StepError
+from coffer_operator.act.journal import Writes
+from coffer_operator.act.report import Reporter
+from coffer_operator.act.step import Steps
+from coffer_operator.act.tasks import call_task
+from coffer_operator.build.worker import WorkerOrder, worker_pod
+from coffer_operator.guest.api import AgentAddress, AgentClient, AgentUnreachableError
+from coffer_operator.kube.api import POD, ConflictError, Key, Kind, KubeApi, NotFoundError
+from coffer_operator.plan.errand import Errand
+from coffer_operator.plan.model import CancelTask, PutTask
+from coffer_operator.plan.world import PodFact
+
+log = logging.getLogger(__name__)
+
+
+class ErrandRunner:
+    """Carries out errands."""
+
+    def __init__(
+        self,
+        api: KubeApi,
+        agents: AgentClient,
+        journal: Writes,
+        reporter: Reporter,
+        steps: Steps,
+    ) -> None:
+        self._api = api
+        self._agents = agents
+        self._journal = journal
+        self._reporter = reporter
+        self._step = steps.step
+
+    async def act(
+        self, kind: Kind, about: Metadata, errand: Errand, at: tuple[str, PodFact | None]
+    ) -> None:
+        """Everything before the reports. `at`: instance and pod that calls go to.
+
+        Events come before finalizers: without them the object may be gone. Raises StepError.
+        """
+        key = Key(about.namespace or "", about.name)
+        if errand.finalizers is not None:
+            await self._announce_if_possible(kind, about, errand)
+            keep = partial(self._keep_finalizers, kind, about, errand.finalizers)
+            await self._step("finalizers", keep, (kind, about.name))
+        if errand.worker is not None:
+            order = errand.worker
+            await self._step(f"storage worker {order.name}", partial(self._employ, key, order))
+        for call in errand.calls:
+            step = f"task {call.kind}" if isinstance(call, PutTask) else "cancel task"
+            await self._step(step, partial(self._call, key.namespace, call, at))
+
+    async def report(self, kind: Kind, about: Metadata, present: Resource, errand: Errand) -> None:
+        """Status, Events; then the workers whose answer the status holds. Raises StepError."""
+        key = Key(about.namespace or "", about.name)
+        if errand.status is not None:
+            write = partial(self._reporter.patch_status, key, kind, about, present, errand.status)
+            await self._step("status", write, (kind, about.name))
+        await self._announce(kind, about, errand)
+        for name, uid in errand.spent_workers:
+            await self._step(f"delete Pod {name}", partial(self._dismiss, key, name, uid))
+
+    async def _announce_if_possible(self, kind: Kind, about: Metadata, errand: Errand) -> None:
+        """A namespace that is being deleted takes no Events, and must not wait for them."""
+        try:
+            await self._announce(kind, about, errand)
+        except StepError as error:
+            if not error.permanent:
+                raise
+            log.info("%s/%s: %s", about.namespace, about.name, error)
+
+    async def _announce(self, kind: Kind, about: Metadata, errand: Errand) -> None:
+        for note in errand.events:
+            await self._step("event", partial(self._reporter.announce, kind, about, note))
+
+    async def _keep_finalizers(
+        self, kind: Kind, about: Metadata, finalizers: tuple[str, ...]
+    ) -> None:
+        """Only on the very version that the decision was taken from."""
+        metadata: dict[str, Any] = {
+            "resourceVersion": about.resource_version,
+            "uid": about.uid,
+            "finalizers": list(finalizers),
+        }
+        key = Key(about.namespace or "", about.name)
+        try:
+            live = await self._api.patch(kind, key.namespace, key.name, {"metadata": metadata})
+        except NotFoundError:
+            self._journal.gone(key, kind, about.name, about.uid)
+            return
+        self._journal.wrote(key, kind, live)
+
+    async def _employ(self, key: Key, order: WorkerOrder) -> None:
+        """The pod is made once; one that is there already is the same."""
+        try:
+            live = await self._api.create(POD, worker_pod(order))
+        except ConflictError:
+            return  # the caches are behind: its event will come
+        self._journal.wrote(key, POD, live)
+
+    async def _dismiss(self, key: Key, name: str, uid: str) -> None:
+        await self._api.delete(POD, key.namespace, name, uid=uid)
+
+    async def _call(
+        self, namespace: str, call: PutTask | CancelTask, at: tuple[str, PodFact | None]
+    ) -> None:
+        instance, pod = at
+        if pod is None or pod.ip is None:
+            raise AgentUnreachableError("the pod has no address")
+        address = AgentAddress(pod.ip, naming.agent_host(instance, namespace))
+        await call_task(self._api, self._agents, address, namespace, call)

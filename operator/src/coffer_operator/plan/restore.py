@@ -1,0 +1,329 @@
+"""spec.restoreFrom: what a new instance's data come from, whether that fits, and how far it is.
+
+Pure, and the keeper of a rule: an instance that is to be restored never begins empty. As long as it
+cannot be told what to restore, nothing is built; the agent is told of the restore before it sees
+the volume, and lays out nothing of its own.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from coffer_common import naming
+from coffer_common.errors import UserError
+from coffer_common.quantity import parse_bytes
+from coffer_common.resources.backup import Backup, BackupPhase, BackupStorage
+from coffer_common.resources.catalogue import DatastoreVersion
+from coffer_common.resources.instance import DatabaseInstance, RestorePhase, RestoreReport
+from coffer_common.wire import DataState, TaskState, TaskStatus
+from coffer_operator.plan import reasons
+from coffer_operator.plan.agent import AgentView
+from coffer_operator.plan.clock import after, from_text, to_text
+from coffer_operator.plan.conditions import by_type
+from coffer_operator.plan.finding import Finding, Severity
+from coffer_operator.plan.known import Known
+from coffer_operator.plan.model import CancelTask, PutTask
+from coffer_operator.plan.storage import is_ready
+from coffer_operator.plan.tasks import Failed, begun, failure_of, find, progress_of
+from coffer_operator.plan.wording import one_line
+from coffer_operator.plan.world import RestoreSource, World
+
+KIND: Final = "restore"  # of the agent's task
+ROOM: Final = 1.1  # of what the data take, for what the engine makes of them
+NO_PROGRESS_S: Final = 3600.0  # an increment is merged without a word
+TELL_AFTER: Final = 3  # attempts; what may succeed later is tried on
+_FIRST_RETRY_S: Final = 30.0
+_MAX_RETRY_S: Final = 600.0
+_LOOK_S: Final = 15.0
+_NUMBERS: Final = re.compile(r"\d+(\.\d+)*")
+_FIELD: Final = "spec.restoreFrom"
+
+
+@dataclass(frozen=True)
+class Restore:
+    """What was found out.
+
+    `error` holds back an instance that has no data yet. `path`: what the agent is told to restore;
+    None: nothing. `call`: to be made now. `wake_at`: when to look again.
+    """
+
+    error: UserError | None = None
+    path: str | None = None
+    report: RestoreReport | None = None
+    finding: Finding | None = None
+    call: PutTask | CancelTask | None = None
+    wake_at: datetime | None = None
+
+
+def judge_restore(
+    world: World, known: Known, version: DatastoreVersion | None, view: AgentView
+) -> Restore:
+    """The verdict over what the instance is to be restored from."""
+    instance, report = world.instance, world.instance.status.restore
+    if instance.spec.restore_from is None:
+        return Restore(report=report)
+    laid_out = view.data is not None and view.data.state is DataState.LAID_OUT
+    if known.data_id is not None or laid_out:
+        return Restore(report=_done(report, world.now))
+    source = world.restore_source or RestoreSource()
+    if report is None:
+        try:
+            report = _resolve(instance, version, source)
+        except UserError as error:
+            return Restore(error=error)
+    if view.live is None or view.live.data.state is not DataState.AWAITING_RESTORE:
+        return Restore(path=report.path, report=report)
+    return _follow(world, report, source.storage, view.live.tasks)
+
+
+# --- what is to be restored ----------------------------------------------------------------------
+def restore_mismatch(
+    instance: DatabaseInstance, version: DatastoreVersion | None, source: RestoreSource
+) -> UserError | None:
+    """Why the Backup that there is can never be restored into this instance; None: it can."""
+    backup = source.backup
+    if backup is None or backup.status.phase is not BackupPhase.COMPLETED:
+        return None
+    name, spec = backup.metadata.name, instance.spec
+    held = backup.status.datastore
+    if held is not None and held != spec.datastore.type:
+        return UserError(
+            reasons.BACKUP_MISMATCH,
+            f"{_FIELD}: the Backup {name} is of {held}, and the instance is to be "
+            f"{spec.datastore.type}; choose another Backup or datastore {held}",
+        )
+    older = version is not None and _is_older(version.spec.version, backup.status.engine_version)
+    if version is not None and older:
+        return UserError(
+            reasons.BACKUP_MISMATCH,
+            f"{_FIELD}: the Backup {name} was taken of version {backup.status.engine_version}, "
+            f"and {version.spec.version} is older; choose a version that is not",
+        )
+    return _too_small(instance, source)
+
+
+def _resolve(
+    instance: DatabaseInstance, version: DatastoreVersion | None, source: RestoreSource
+) -> RestoreReport:
+    """What to restore, checked. Raises UserError: nothing is built until it fits."""
+    wanted = instance.spec.restore_from
+    if wanted is not None and wanted.location is not None:
+        location = wanted.location
+        _check_storage(location.storage_ref.name, source.storage)
+        return RestoreReport(
+            phase=RestorePhase.WAITING, storage=location.storage_ref.name, path=location.path
+        )
+    name = wanted.backup_ref.name if wanted is not None and wanted.backup_ref is not None else ""
+    backup = _completed(name, source.backup)
+    unfit = restore_mismatch(instance, version, source)
+    if unfit is not None:
+        raise unfit
+    storage = backup.spec.storage_ref.name
+    _check_storage(storage, source.storage)
+    return RestoreReport(
+        phase=RestorePhase.WAITING,
+        storage=storage,
+        path=backup.status.path or "",
+        digest=backup.status.manifest_digest,
+    )
+
+
+def _completed(name: str, backup: Backup | None) -> Backup:
+    field = f"{_FIELD}.backupRef"
+    if backup is None or backup.metadata.deletion_timestamp is not None:
+        gone = "is being deleted" if backup is not None else "does not exist in this namespace"
+        raise UserError(
+            reasons.BACKUP_NOT_FOUND,
+            f"{field}: the Backup {name} {gone}; create it, or make the instance with another one",
+        )
+    if backup.status.phase is not BackupPhase.COMPLETED or backup.status.path is None:
+        said = f": {backup.status.message}" if backup.status.message else ""
+        raise UserError(
+            reasons.BACKUP_NOT_COMPLETED,
+            f"{field}: the Backup {name} is {backup.status.phase or BackupPhase.NEW}, not "
+            f"Completed{said}",
+        )
+    return backup
+
+
+def _check_storage(name: str, storage: BackupStorage | None) -> None:
+    if storage is None:
+        raise UserError(
+            reasons.STORAGE_NOT_FOUND,
+            f"{_FIELD}: there is no BackupStorage {name} in this namespace; create it",
+        )
+    if not is_ready(storage):
+        ready = by_type(storage.status.conditions).get("Ready")
+        said = f": {ready.message}" if ready is not None else ""
+        raise UserError(
+            reasons.STORAGE_NOT_READY, f"{_FIELD}: the BackupStorage {name} is not Ready{said}"
+        )
+
+
+def _is_older(target: str, taken: str | None) -> bool:
+    """Whether a version, as far as its catalogue entry says it, is below that of a backup."""
+    ours, theirs = _numbers(target), _numbers(taken or "")
+    return bool(ours and theirs) and ours < theirs[: len(ours)]
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    found = _NUMBERS.match(version)
+    return tuple(int(part) for part in found.group().split(".")) if found else ()
+
+
+def _too_small(instance: DatabaseInstance, source: RestoreSource) -> UserError | None:
+    """All that the chain takes, as the agent counts it, and some room."""
+    backup, size = source.backup, instance.spec.volume.size
+    if backup is None or backup.status.raw_bytes is None:
+        return None
+    chain = [one.status.raw_bytes or 0 for one in source.chain.values()]
+    increments = [backup.status.raw_bytes, *chain[:-1]] if chain else []
+    full = chain[-1] if chain else backup.status.raw_bytes
+    needed = int((full + sum(increments) + max(increments, default=0)) * ROOM)
+    try:
+        enough = parse_bytes(size) >= needed
+    except ValueError:
+        return None  # said elsewhere
+    if enough:
+        return None
+    mebibytes = -(-needed // 1024**2)
+    return UserError(
+        reasons.VOLUME_TOO_SMALL,
+        f"spec.volume.size: {size} is too small for what the Backup {backup.metadata.name} holds; "
+        f"ask for at least {mebibytes}Mi",
+    )
+
+
+# --- the task ------------------------------------------------------------------------------------
+def _follow(
+    world: World,
+    report: RestoreReport,
+    storage: BackupStorage | None,
+    tasks: tuple[TaskStatus, ...],
+) -> Restore:
+    """The agent waits for the task, or is at it."""
+    if report.phase is RestorePhase.FAILED and report.retry_at is None:
+        return _failed_for_good(report)
+    due = from_text(report.retry_at)
+    if due is not None and world.now < due:
+        return _waiting(report, due)
+    attempt = report.attempt + 1 if due is not None or report.attempt == 0 else report.attempt
+    if attempt != report.attempt:
+        report = report.model_copy(
+            update={
+                "phase": RestorePhase.RUNNING,
+                "attempt": attempt,
+                "retry_at": None,
+                "progress": begun(world.now),
+                "started_at": report.started_at or to_text(world.now),
+            }
+        )
+    task = find(tasks, _task_id(world, attempt))
+    if task is None:
+        return _ask(world, report, storage)
+    if task.state in (TaskState.FAILED, TaskState.CANCELLED):
+        return _attempt_failed(report, failure_of(task), world.now)
+    return _under_way(world, report, task)
+
+
+def _task_id(world: World, attempt: int) -> str:
+    return f"restore-{naming.short_hash(world.instance.metadata.uid)}-{attempt}"
+
+
+def _ask(world: World, report: RestoreReport, storage: BackupStorage | None) -> Restore:
+    if storage is None:
+        text = f"there is no BackupStorage {report.storage} any more; create it again"
+        stalled = Finding(Severity.STALLED, reasons.STORAGE_NOT_FOUND, text)
+        return Restore(path=report.path, report=report, finding=stalled)
+    payload = {"path": report.path, "digest": report.digest}
+    call = PutTask(_task_id(world, report.attempt), KIND, storage.spec, payload)
+    return Restore(
+        path=report.path,
+        report=report,
+        finding=_progress(report),
+        call=call,
+        wake_at=after(world.now, _LOOK_S),
+    )
+
+
+def _under_way(world: World, report: RestoreReport, task: TaskStatus) -> Restore:
+    progress, more_s = progress_of(task, report.progress, world.now)
+    fresh = report.model_copy(update={"progress": progress, "message": task.message or None})
+    overdue = after(from_text(progress.updated_at) or world.now, NO_PROGRESS_S)
+    call = None
+    if world.now >= overdue and task.state is TaskState.RUNNING:
+        call = CancelTask(task.id)
+    return Restore(
+        path=report.path,
+        report=fresh,
+        finding=_progress(fresh),
+        call=call,
+        wake_at=after(world.now, more_s) if more_s else max(overdue, after(world.now, _LOOK_S)),
+    )
+
+
+def _attempt_failed(report: RestoreReport, failed: Failed, now: datetime) -> Restore:
+    text = one_line(f"attempt {report.attempt} failed: {failed.reason}: {failed.message}")
+    if failed.permanent:
+        ended = report.model_copy(
+            update={
+                "phase": RestorePhase.FAILED,
+                "message": one_line(f"{failed.reason}: {failed.message}"),
+                "retry_at": None,
+                "finished_at": to_text(now),
+            }
+        )
+        return _failed_for_good(ended)
+    wait_s = min(_FIRST_RETRY_S * 4.0 ** min(report.attempt - 1, 10), _MAX_RETRY_S)
+    due = after(now, wait_s)
+    again = report.model_copy(update={"message": text, "retry_at": to_text(due)})
+    return _waiting(again, due)
+
+
+def _waiting(report: RestoreReport, due: datetime) -> Restore:
+    """Between two attempts; after some of them it counts as an error, and goes on."""
+    text = f"{report.message}; it is tried again"
+    if report.attempt >= TELL_AFTER:
+        finding = Finding(Severity.ERROR, reasons.RESTORE_FAILED, text)
+    else:
+        finding = Finding(Severity.PROGRESS, reasons.RESTORING, text)
+    return Restore(path=report.path, report=report, finding=finding, wake_at=after(due, 1.0))
+
+
+def _failed_for_good(report: RestoreReport) -> Restore:
+    text = (
+        f"the backup at {report.path} could not be restored: {report.message}; nothing was made in "
+        "its place: mend the cause, delete the instance and its claim, and create it again"
+    )
+    return Restore(
+        path=report.path,
+        report=report,
+        finding=Finding(Severity.ERROR, reasons.RESTORE_FAILED, text),
+    )
+
+
+def _progress(report: RestoreReport) -> Finding:
+    return Finding(
+        Severity.PROGRESS,
+        reasons.RESTORING,
+        f"the data are being restored from {report.path}",
+    )
+
+
+def _done(report: RestoreReport | None, now: datetime) -> RestoreReport | None:
+    """There are data: restored, or found on a volume that had some."""
+    if report is None or report.phase is RestorePhase.COMPLETED:
+        return report
+    progress = report.progress
+    if progress is not None:
+        progress = progress.model_copy(update={"percent": 100, "bytes_per_second": None})
+    return report.model_copy(
+        update={
+            "phase": RestorePhase.COMPLETED,
+            "message": None,
+            "retry_at": None,
+            "progress": progress,
+            "finished_at": to_text(now),
+        }
+    )

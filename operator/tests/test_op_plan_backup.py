@@ -1,0 +1,539 @@
+"""Backups: queued, taken by a task, tried again, given up, settled, adopted, deleted."""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from coffer_common.resources.backup import Backup
+from coffer_common.wire import BackupTask, EngineState, TaskState, TaskStatus
+from coffer_operator.plan.backup import FINALIZER, plan_backup, task_id
+from coffer_operator.plan.backup_begin import BEGIN_WITHIN_S
+from coffer_operator.plan.backup_world import BackupWorld, WorkerFact
+from coffer_operator.plan.errand import Errand
+from coffer_operator.plan.model import CancelTask, PutTask
+from coffer_operator.plan.storage_secrets import open_secrets, whole_access
+from coffer_operator.plan.tasks import NO_PROGRESS_S
+from coffer_operator.plan.world import ActFailure, AgentFact
+from op_backup_worlds import (
+    BACKUP_UID,
+    CREDENTIALS,
+    KEYS,
+    after_backup,
+    agent,
+    backup,
+    backup_obj,
+    backup_world,
+    deleted,
+    result,
+    storage,
+)
+from op_plan_worlds import NOW, UID, catalogue, datastore_version
+
+
+def task(number: int = 1, state: TaskState = TaskState.RUNNING, **fields: Any) -> TaskStatus:
+    return TaskStatus(
+        id=f"{BACKUP_UID}-{number}",
+        kind="backup",
+        state=state,
+        started_at="2026-11-22T12:00:05.123Z",
+        **fields,
+    )
+
+
+def phase(errand: Errand) -> tuple[str, str]:
+    """Phase, and the reason of Ready."""
+    assert errand.status is not None
+    ready = next(c for c in errand.status["conditions"] if c["type"] == "Ready")
+    return errand.status["phase"], ready["reason"]
+
+
+def message(errand: Errand) -> str:
+    assert errand.status is not None
+    return str(errand.status["message"])
+
+
+def running(**spec: Any) -> BackupWorld:
+    """A World whose Backup has begun and whose agent was not asked yet."""
+    world = backup_world(backup(**spec))
+    errand = plan_backup(world)
+    while errand.finalizers is not None or phase(errand)[0] == "Running":
+        world = after_backup(world, errand)
+        errand = plan_backup(world)
+        if errand.calls:
+            return world
+    raise AssertionError(errand)
+
+
+def failed_task(**fields: Any) -> TaskStatus:
+    return task(state=TaskState.FAILED, **fields)
+
+
+# --- the way of one backup -----------------------------------------------------------------------
+def test_the_finalizer_is_there_before_the_first_attempt() -> None:
+    world = backup_world()
+    first = plan_backup(world)
+    assert first.finalizers == (FINALIZER,)
+    assert not first.calls
+    second = plan_backup(after_backup(world, first))
+    assert phase(second) == ("Running", "Running")
+    assert not second.calls
+    assert second.status is not None
+    assert second.status["path"] == f"{UID}/base/{BACKUP_UID}"
+    assert [note.reason for note in second.events] == ["BackupStarted"]
+
+
+def test_retained_objects_need_no_finalizer() -> None:
+    errand = plan_backup(backup_world(backup(deletionPolicy="Retain")))
+    assert errand.finalizers is None
+    assert phase(errand)[0] == "Running"
+
+
+def test_the_agent_is_asked_until_it_knows_the_task() -> None:
+    world = running()
+    for _ in range(2):
+        (call,) = plan_backup(world).calls
+        assert isinstance(call, PutTask)
+        assert call.id == f"{BACKUP_UID}-1"
+    assert isinstance(call, PutTask)
+    access = whole_access(
+        storage().spec,
+        open_secrets(storage().spec, {"s3-credentials": CREDENTIALS, "backup-keys": KEYS}),
+    )
+    body = BackupTask.model_validate({**call.payload, "storage": access.model_dump()})
+    assert body.backup_id == BACKUP_UID
+    assert body.instance == {"uid": UID, "name": "shop", "namespace": "prod"}
+    assert (body.strategy, body.parent) == ("MariaBackup", None)
+
+
+def test_progress_is_told_every_other_second_at_most() -> None:
+    world = replace(running(), agent=agent(task(bytes_done=100, bytes_total=1000)))
+    first = plan_backup(world)
+    assert not first.calls
+    assert first.status is not None
+    assert first.status["progress"]["percent"] == 10
+    early = replace(after_backup(world, first), agent=agent(task(bytes_done=300, bytes_total=1000)))
+    second = plan_backup(early)
+    assert second.status is not None
+    assert second.status["progress"] == first.status["progress"]
+    assert 0 < (second.requeue_after_s or 0) <= 2
+    late = replace(early, now=early.now + timedelta(seconds=4))
+    third = plan_backup(late)
+    assert third.status is not None
+    assert third.status["progress"]["bytesDone"] == 300
+    assert third.status["progress"]["bytesPerSecond"] == 40
+
+
+def test_a_completed_task_completes_the_backup() -> None:
+    done = task(state=TaskState.COMPLETED, message="full backup of 1 kB", result=result())
+    world = replace(running(), agent=agent(done))
+    errand = plan_backup(world)
+    assert phase(errand) == ("Completed", "Completed")
+    status = Backup.model_validate({**backup_obj(), "status": errand.status}).status
+    assert (status.size_bytes, status.raw_bytes, status.key_id) == (400, 1000, "k1")
+    assert (status.position and status.position.gtid) == "0-1-7"
+    assert status.manifest_digest == "cd"
+    assert status.location == f"s3://backups/team/{UID}/base/{BACKUP_UID}"
+    assert [note.reason for note in errand.events] == ["BackupCompleted"]
+    settled = after_backup(world, errand)
+    quiet = plan_backup(settled)
+    assert quiet.status == plan_backup(after_backup(settled, quiet, 900)).status
+    assert not quiet.writes
+
+
+def test_a_full_one_instead_of_an_increment_says_why() -> None:
+    done = task(state=TaskState.COMPLETED, message="full", result=result(why_full="other data"))
+    errand = plan_backup(replace(running(type="incremental"), agent=agent(done)))
+    assert message(errand) == "full; a full one, because other data"
+
+
+def test_a_result_that_cannot_be_read_is_no_backup() -> None:
+    done = task(state=TaskState.COMPLETED, result={"path": "x"})
+    assert phase(plan_backup(replace(running(), agent=agent(done)))) == (
+        "Failed",
+        "ResultUnreadable",
+    )
+
+
+# --- failures ------------------------------------------------------------------------------------
+def test_what_may_succeed_later_is_tried_three_times() -> None:
+    world = running()
+    for number in (1, 2):
+        bad = task(number, TaskState.FAILED, reason="AgentEnded", message="the agent ended")
+        world = replace(world, agent=agent(bad))
+        errand = plan_backup(world)
+        assert phase(errand) == ("Running", "TryingAgain")
+        assert [note.reason for note in errand.events] == ["BackupAttemptFailed"]
+        waiting = after_backup(world, errand)
+        early = plan_backup(waiting)
+        assert early.status is None
+        assert not early.calls
+        due = replace(waiting, now=waiting.now + timedelta(seconds=(early.requeue_after_s or 0)))
+        fresh = plan_backup(due)
+        world = after_backup(due, fresh)
+        (call,) = plan_backup(world).calls
+        assert call.id == f"{BACKUP_UID}-{number + 1}"
+    last = task(3, TaskState.FAILED, reason="AgentEnded", message="the agent ended")
+    end = plan_backup(replace(world, agent=agent(last)))
+    assert phase(end) == ("Failed", "AgentEnded")
+    assert message(end) == "the agent ended (attempt 3)"
+
+
+def test_what_would_fail_alike_is_not_tried_again() -> None:
+    bad = failed_task(reason="AccessDenied", message="403", permanent=True)
+    errand = plan_backup(replace(running(), agent=agent(bad)))
+    assert phase(errand) == ("Failed", "AccessDenied")
+    assert message(errand) == "403"
+    assert errand.events[0].warning
+    assert errand.status is not None
+    assert any(c["type"] == "Stalled" for c in errand.status["conditions"])
+
+
+def test_a_refusal_of_the_agent_fails_it_with_its_reason() -> None:
+    refusal = ActFailure("task backup", "StrategyUnknown", "no such strategy", True, NOW)
+    errand = plan_backup(replace(running(), failure=refusal))
+    assert phase(errand) == ("Failed", "StrategyUnknown")
+
+
+def test_a_task_that_does_not_move_is_cancelled() -> None:
+    world = replace(running(), agent=agent(task(bytes_done=5)))
+    told = after_backup(world, plan_backup(world))
+    stuck = replace(told, now=told.now + timedelta(seconds=NO_PROGRESS_S + 1))
+    errand = plan_backup(stuck)
+    assert phase(errand) == ("Failed", "NoProgress")
+    assert errand.calls == (CancelTask(f"{BACKUP_UID}-1"),)
+
+
+def test_a_task_that_runs_on_after_a_failure_is_cancelled_again() -> None:
+    world = replace(running(), agent=agent(task(bytes_done=5)))
+    told = after_backup(world, plan_backup(world))
+    stuck = replace(told, now=told.now + timedelta(seconds=NO_PROGRESS_S + 1))
+    errand = plan_backup(after_backup(stuck, plan_backup(stuck)))
+    assert errand.calls == (CancelTask(f"{BACKUP_UID}-1"),)
+
+
+def away(fact: AgentFact) -> AgentFact:
+    return replace(fact, error="connection refused")
+
+
+def test_an_agent_that_is_silent_is_not_one_that_failed() -> None:
+    world = replace(running(), agent=away(agent(task(bytes_done=5))))
+    errand = plan_backup(world)
+    assert phase(errand)[0] == "Running"
+    assert "cannot be reached (connection refused)" in message(errand)
+    late = replace(
+        after_backup(world, errand), now=world.now + timedelta(seconds=NO_PROGRESS_S + 5)
+    )
+    assert phase(plan_backup(late)) == ("Failed", "NoProgress")
+
+
+def test_another_task_of_the_agent_is_waited_for() -> None:
+    other = task().model_copy(update={"id": "other-1", "kind": "restoreDump"})
+    world = replace(running(), agent=agent(other))
+    for _ in range(5):
+        world = replace(world, now=world.now + timedelta(seconds=NO_PROGRESS_S - 60))
+        errand = plan_backup(world)
+        assert not errand.calls
+        assert phase(errand)[0] == "Running"
+        world = after_backup(world, errand)
+
+
+@pytest.mark.parametrize("gone", [None, "another"])
+def test_with_its_instance_gone_it_fails(gone: str | None) -> None:
+    world = running()
+    instance = world.instance
+    assert instance is not None
+    metadata = instance.metadata.model_copy(update={"uid": "another"})
+    replaced = instance.model_copy(update={"metadata": metadata}) if gone else None
+    assert phase(plan_backup(replace(world, instance=replaced))) == ("Failed", "InstanceGone")
+
+
+# --- what a new one waits for --------------------------------------------------------------------
+def test_one_at_a_time_the_oldest_first() -> None:
+    older = backup("early").model_copy(
+        update={
+            "metadata": backup("early").metadata.model_copy(
+                update={"creation_timestamp": "2026-11-22T11:00:00Z"}
+            )
+        }
+    )
+    errand = plan_backup(backup_world(others=(older,)))
+    assert phase(errand) == ("New", "WaitsForBackup")
+    assert "early" in message(errand)
+    assert plan_backup(backup_world(older, others=(backup(),))).finalizers
+    younger_runs = backup("late", {"phase": "Running"})
+    assert phase(plan_backup(backup_world(older, others=(younger_runs,))))[0] == "New"
+
+
+def test_one_that_waits_for_its_own_storage_holds_back_nobody() -> None:
+    ready = {"type": "Ready", "status": "False", "reason": "StorageNotReady", "message": "x"}
+    stuck = backup("a", {"phase": "New", "conditions": [ready]})
+    assert plan_backup(backup_world(others=(stuck,))).finalizers
+
+
+def test_of_another_instance_it_does_not_wait() -> None:
+    other = backup("a", {"phase": "Running"}, instanceRef={"name": "blog"})
+    assert plan_backup(backup_world(others=(other,))).finalizers
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason", "words"),
+    [
+        ({"instance": None}, "InstanceNotFound", "no DatabaseInstance shop"),
+        ({"storage": None}, "StorageNotFound", "no BackupStorage minio"),
+        ({"storage": storage(ready=False)}, "StorageNotReady", "minio is not Ready"),
+        ({"agent": None}, "InstanceNotReady", "does not run yet"),
+        ({"agent": away(agent())}, "InstanceNotReady", "connection refused"),
+        ({"agent": agent(state=EngineState.STARTING)}, "InstanceNotReady", "does not answer"),
+    ],
+)
+def test_it_says_what_it_waits_for_and_not_for_ever(
+    facts: dict[str, Any], reason: str, words: str
+) -> None:
+    world = backup_world(**facts)
+    errand = plan_backup(world)
+    assert phase(errand) == ("New", reason)
+    assert words in message(errand)
+    late = replace(world, now=NOW + timedelta(seconds=BEGIN_WITHIN_S + 1))
+    assert phase(plan_backup(late)) == ("Failed", "NotBegunInTime")
+    assert words in message(plan_backup(late))
+
+
+def test_without_a_strategy_it_fails_and_says_how_to_go_on() -> None:
+    bare = catalogue(datastore_version())
+    assert phase(plan_backup(backup_world(catalogue=bare))) == ("Failed", "NoBackupStrategy")
+    named = backup_world(backup(strategy="MySQLDump"), catalogue=bare)
+    assert plan_backup(named).finalizers
+
+
+# --- increments ----------------------------------------------------------------------------------
+def full(name: str, finished: str, **status: Any) -> Backup:
+    done = {
+        "phase": "Completed",
+        "path": f"{UID}/base/{name}",
+        "instanceUid": UID,
+        "finishedAt": finished,
+    }
+    return backup(name, done | status)
+
+
+def parent_of(world: BackupWorld) -> str | None:
+    errand = plan_backup(world)
+    if errand.finalizers is not None:
+        errand = plan_backup(after_backup(world, errand))
+    assert errand.status is not None
+    assert errand.status["phase"] == "Running"
+    found = errand.status.get("parent")
+    return str(found) if found is not None else None
+
+
+def test_the_parent_is_the_newest_completed_of_the_same_instance_and_storage() -> None:
+    others = (
+        full("old", "2026-11-20T00:00:00Z"),
+        full("new", "2026-11-21T00:00:00Z"),
+        full("foreign", "2026-11-22T00:00:00Z", instanceUid="another"),
+        backup("bad", {"phase": "Failed", "path": "x/base/y", "instanceUid": UID}),
+    )
+    world = backup_world(backup(type="incremental"), others=others)
+    assert parent_of(world) == f"{UID}/base/new"
+    assert parent_of(replace(world, others=())) is None
+    named = backup(type="incremental", parentRef={"name": "old"})
+    assert parent_of(replace(world, backup=named)) == f"{UID}/base/old"
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        ((), ("New", "ParentNotReady")),
+        ((backup("old", {"phase": "Failed"}),), ("Failed", "ParentUnfit")),
+        (
+            (full("old", "2026-11-20T00:00:00Z", instanceUid="another"),),
+            ("Failed", "ParentUnfit"),
+        ),
+    ],
+)
+def test_a_named_parent_that_does_not_do(
+    others: tuple[Backup, ...], expected: tuple[str, str]
+) -> None:
+    subject = backup(type="incremental", parentRef={"name": "old"})
+    assert phase(plan_backup(backup_world(subject, others=others))) == expected
+
+
+# --- finished ------------------------------------------------------------------------------------
+def finished(**facts: Any) -> BackupWorld:
+    done = task(state=TaskState.COMPLETED, message="full", result=result())
+    world = replace(running(), agent=agent(done))
+    return replace(after_backup(world, plan_backup(world)), **facts)
+
+
+def child(name: str = "tuesday", **status: Any) -> Backup:
+    of = {"phase": "Completed", "parent": f"{UID}/base/{BACKUP_UID}", "path": f"{UID}/base/{name}"}
+    return backup(name, of | status, type="incremental")
+
+
+def test_a_parent_names_its_children() -> None:
+    errand = plan_backup(finished(others=(child(), child("bad", phase="Failed"))))
+    assert errand.status is not None
+    assert errand.status["children"] == ["tuesday"]
+
+
+def test_the_finalizer_follows_the_policy() -> None:
+    world = finished()
+    spec = world.backup.spec.model_dump(by_alias=True, mode="json", exclude_none=True)
+    kept = Backup.model_validate(
+        {
+            "metadata": world.backup.metadata.model_dump(by_alias=True),
+            "spec": spec | {"deletionPolicy": "Retain"},
+            "status": world.backup.status.model_dump(by_alias=True, mode="json"),
+        }
+    )
+    assert plan_backup(replace(world, backup=kept)).finalizers == ()
+
+
+# --- deletion ------------------------------------------------------------------------------------
+DONE = json.dumps({"result": {"path": "x"}})
+BROKEN = json.dumps({"message": "connection refused", "reason": "Unreachable"})
+
+
+def with_worker(world: BackupWorld, said: str) -> BackupWorld:
+    order = plan_backup(world).worker
+    assert order is not None
+    fact = WorkerFact(
+        order.name, "w1", order.task, BACKUP_UID, "Succeeded", False, said=said, how="exit"
+    )
+    return replace(world, workers=(fact,))
+
+
+def test_the_objects_go_first() -> None:
+    world = deleted(finished())
+    errand = plan_backup(world)
+    assert phase(errand)[0] == "Deleting"
+    assert errand.finalizers is None
+    assert errand.worker is not None
+    assert errand.worker.path == f"{UID}/base/{BACKUP_UID}"
+    gone = plan_backup(with_worker(world, DONE))
+    assert gone.finalizers == ()
+    assert [note.reason for note in gone.events] == ["ObjectsDeleted"]
+    assert plan_backup(after_backup(world, gone)) == Errand()
+
+
+def test_a_bucket_that_cannot_be_reached_blocks_visibly_and_is_tried_again() -> None:
+    world = deleted(finished())
+    tried = with_worker(world, BROKEN)
+    errand = plan_backup(tried)
+    assert phase(errand) == ("Deleting", "DeletionBlocked")
+    assert "connection refused" in message(errand)
+    assert "set spec.deletionPolicy to Retain" in message(errand)
+    assert errand.spent_workers
+    kept = after_backup(tried, errand)
+    assert plan_backup(kept).worker is None
+    later = replace(kept, now=kept.now + timedelta(seconds=180))
+    again = plan_backup(later)
+    assert again.worker is not None
+    assert again.worker.name != tried.workers[0].name
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"storage": None, "secrets": None}, "BackupStorage is gone"),
+        ({"namespace_terminating": True}, "namespace is being deleted"),
+    ],
+)
+def test_with_what_it_takes_gone_the_objects_stay_and_the_backup_goes(
+    facts: dict[str, Any], words: str
+) -> None:
+    errand = plan_backup(deleted(finished(), **facts))
+    assert errand.finalizers == ()
+    assert errand.worker is None
+    assert words in errand.events[0].message
+
+
+def test_one_that_never_began_just_goes() -> None:
+    world = backup_world()
+    marked = after_backup(world, plan_backup(world))
+    errand = plan_backup(deleted(marked))
+    assert errand.finalizers == ()
+    assert not errand.events
+
+
+def test_one_that_others_need_is_held_until_they_are_gone() -> None:
+    errand = plan_backup(deleted(finished(others=(child(),))))
+    assert phase(errand) == ("Deleting", "DeletionBlocked")
+    assert "tuesday" in message(errand)
+    assert errand.worker is None
+
+
+def test_a_running_task_is_cancelled_before_anything_is_deleted() -> None:
+    world = replace(running(), agent=agent(task(bytes_done=1)))
+    errand = plan_backup(deleted(world))
+    assert errand.calls == (CancelTask(task_id(world)),)
+    assert errand.worker is None
+    ended = replace(deleted(world), agent=agent(task(state=TaskState.CANCELLED)))
+    assert plan_backup(ended).worker is not None
+
+
+def test_an_agent_that_cannot_tell_is_waited_for_but_not_for_ever() -> None:
+    world = deleted(replace(running(), agent=away(agent(task()))))
+    assert plan_backup(world).worker is None
+    assert "waits for the agent" in message(plan_backup(world))
+    late = replace(world, now=world.now + timedelta(seconds=NO_PROGRESS_S + 1))
+    assert late.backup.status.location is None
+    assert plan_backup(late).finalizers == ()
+
+
+# --- adopted -------------------------------------------------------------------------------------
+SHOWN = {
+    "path": "u-1/base/b-1",
+    "digest": "cd",
+    "type": "full",
+    "strategy": "MariaBackup",
+    "datastore": "mariadb",
+    "engineVersion": "10.11.6",
+    "instance": {"uid": "u-1"},
+    "dataId": "d1",
+    "createdAt": "2026-11-01T00:00:00Z",
+    "position": {},
+    "parent": None,
+    "depth": 0,
+    "sizeBytes": 4,
+    "plainBytes": 10,
+    "plainSha256": "ab",
+    "keyId": "k1",
+}
+
+
+def adopted(**spec: Any) -> Backup:
+    subject = backup_obj(path="u-1/base/b-1", **spec)
+    del subject["spec"]["instanceRef"]
+    return Backup.model_validate(subject)
+
+
+def test_one_is_adopted_from_its_place() -> None:
+    world = backup_world(adopted(), instance=None, agent=None, pod=None)
+    errand = plan_backup(world)
+    assert phase(errand) == ("New", "Adopting")
+    order = errand.worker
+    assert order is not None
+    assert order.path == "u-1/base/b-1"
+    answered = with_worker(world, json.dumps({"result": {"chain": [SHOWN]}}))
+    marked = plan_backup(answered)
+    assert marked.finalizers == (FINALIZER,)
+    kept = after_backup(answered, marked)
+    done = plan_backup(kept)
+    assert phase(done) == ("Completed", "Completed")
+    assert done.status is not None
+    assert done.status["location"] == "s3://backups/team/u-1/base/b-1"
+    assert done.status["instanceUid"] == "u-1"
+    assert done.spent_workers
+
+
+def test_what_is_not_there_cannot_be_adopted() -> None:
+    world = backup_world(adopted(), instance=None, agent=None, pod=None)
+    missing = json.dumps({"message": "there is no backup", "reason": "BackupMissing"})
+    errand = plan_backup(with_worker(world, missing))
+    assert phase(errand) == ("New", "BackupMissing")
+    late = replace(with_worker(world, missing), now=NOW + timedelta(seconds=BEGIN_WITHIN_S + 1))
+    assert phase(plan_backup(late)) == ("Failed", "BackupMissing")
