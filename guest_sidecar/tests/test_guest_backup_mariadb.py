@@ -1,7 +1,9 @@
 """Backups of a real MariaDB, and instances restored from them."""
 
+import base64
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,6 +112,10 @@ def test_a_chain_in_a_bucket_is_restored_equal(
     mixed = backup(target, vault, "b4", strategy=INCREMENTAL, parent=third.path)
     assert mixed.type == "full"
     assert "another instance, or one that was restored" in mixed.why_full
+    rotated = replace(vault, current="k2", keys={"k2": base64.b64encode(b"2" * 32).decode()})
+    unread = backup(source, rotated, "b6", strategy=INCREMENTAL, parent=third.path)
+    assert (unread.type, unread.key_id) == ("full", "k2")
+    assert "encrypted with key 'k1'" in unread.why_full
     (vault.folder(second.path) / "manifest.json").unlink()
     broken = backup(source, vault, "b5", strategy=INCREMENTAL, parent=third.path)
     assert broken.type == "full"
