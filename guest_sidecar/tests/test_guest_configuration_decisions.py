@@ -383,6 +383,9 @@ def test_a_process_to_roll_back_is_stopped_and_started_anew() -> None:
     assert steer(Intent(), view(1, "exit 1"), roll_back=True) is Command.STOP
     assert steer(Intent(), view(1, "exit 1"), roll_back=False) is None
     assert steer(Intent(), view(1, "exit 1", "stopped"), roll_back=True) is Command.START
+    assert steer(Intent(), view(2, "exit 1", "back_off"), roll_back=True) is Command.START
+    assert steer(Intent(), view(2, "exit 1", "back_off")) is None
+    assert steer(Intent(running=False), view(2, "exit 1", "back_off")) is Command.STOP
     restart = Intent(restart="token")
     assert steer(restart, view(1, "exit 1"), roll_back=True) is Command.RESTART
 

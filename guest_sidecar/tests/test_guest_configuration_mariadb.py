@@ -233,6 +233,8 @@ def test_what_is_set_by_hand_is_put_right_and_told_once(pod: Pod) -> None:
         etag = answer.body["etag"]  # the volume's use, say
         assert answer.body["configuration"] == found.model_dump(mode="json")
     assert starts(pod) == 1
+    for name in ("wait_timeout", "max_statement_time"):
+        by_hand(pod, f"SET GLOBAL {name} = DEFAULT")
 
 
 def test_bodies_that_are_no_request_are_refused(pod: Pod) -> None:

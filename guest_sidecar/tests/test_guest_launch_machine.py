@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from coffer_common import naming
 from coffer_guest import launcher
 from coffer_guest.launch_machine import (
+    BACK_OFF,
     CRASH_LOOP,
     EXIT,
     RUNNING,
@@ -141,7 +142,8 @@ def test_an_unasked_death_is_answered_by_a_start_at_once() -> None:
 def test_the_fifth_death_within_a_minute_ends_the_launcher(code: int, exit_code: int) -> None:
     machine = running()
     for death in range(4):
-        assert machine.died(code, death * 14.0) == SPAWNS
+        started = machine.died(code, death * 14.0) or machine.tick(death * 14.0 + 1.0)
+        assert started == SPAWNS
     assert machine.died(code, 59.0) == [Action(EXIT, exit_code)]
     assert machine.state == CRASH_LOOP
     assert machine.start(spec()) == []
@@ -206,7 +208,8 @@ def test_there_is_never_more_than_one_process(events: list[str]) -> None:
         if ended:
             break
         assert alive == (machine.state in (RUNNING, STOPPING))
-        assert machine.state in (WAITING, RUNNING, STOPPING, STOPPED)
+        assert machine.state in (WAITING, RUNNING, STOPPING, STOPPED, BACK_OFF)
+        assert machine.state != BACK_OFF or machine.next_tick() is not None
 
 
 def configured(name: str) -> Spec:
@@ -224,23 +227,60 @@ def test_what_a_process_was_started_with_is_known_and_the_next_may_be_another() 
     assert machine.describe()["configuration"] == "two"
 
 
+def failing(now: float) -> Machine:
+    """A machine that waits since `now` before it starts its engine for the third time."""
+    machine = Machine()
+    machine.start(spec())
+    machine.spawned(7, "then")
+    assert machine.died(1, now) == SPAWNS, "once, it may have been bad luck"
+    machine.spawned(8, "then")
+    assert machine.died(1, now) == []
+    assert machine.state == BACK_OFF
+    return machine
+
+
+def test_an_engine_that_does_not_start_is_given_time_to_be_mended() -> None:
+    machine = failing(10.0)
+    assert machine.next_tick() == 10.25
+    assert machine.tick(10.2) == []
+    assert machine.tick(10.25) == SPAWNS
+    assert machine.next_tick() is None
+    machine.spawned(9, "now")
+    assert machine.died(1, 11.0) == []
+    assert machine.next_tick() == 11.5
+    assert machine.restarts == 3
+
+
+def test_requests_are_not_held_up_by_the_back_off() -> None:
+    assert failing(1.0).start(configured("good")) == SPAWNS
+    machine = failing(1.0)
+    assert machine.restart(spec(), "token", 1.1) == SPAWNS
+    assert machine.restarted_for == "token"
+    machine = failing(1.0)
+    assert machine.stop(1.1) == []
+    assert (machine.state, machine.next_tick(), machine.tick(9.0)) == (STOPPED, None, [])
+    machine = failing(1.0)
+    assert machine.terminate(1.1) == [Action(EXIT, 0)]
+    assert machine.tick(9.0) == []
+
+
 def test_starts_that_failed_are_counted_by_configuration() -> None:
     machine = Machine(CrashCounter(limit=10))
+
+    def die() -> int:
+        """Once more, and started again."""
+        assert (machine.died(1, 1.0) or machine.tick(99.0)) == SPAWNS
+        return machine.failed_starts
+
     machine.start(configured("one"))
-    for count in (1, 2):
-        machine.spawned(7, "now")
-        machine.died(1, 1.0)
-        assert machine.describe()["failed_starts"] == count
+    assert [die(), die()] == [1, 2]
     machine.note_answered(machine.generation)
     assert machine.failed_starts == 0
-    machine.died(1, 1.0)
-    assert machine.failed_starts == 0, "it had answered"
-    machine.died(1, 1.0)
-    assert machine.failed_starts == 1
+    assert die() == 0, "it had answered"
+    assert die() == 1
     machine.prepare(configured("two"))
-    machine.died(1, 1.0)
-    assert machine.failed_starts == 0, "of the new one there were none yet"
-    machine.died(1, 1.0)
+    assert die() == 0, "of the new one there were none yet"
+    assert die() == 1
     machine.stop(2.0)
     machine.died(1, 3.0)
     assert machine.failed_starts == 1, "asked to end"

@@ -79,8 +79,10 @@ def steer(intent: Intent, view: View, *, roll_back: bool = False) -> Command | N
     if roll_back and view.state == machine.RUNNING:
         return Command.STOP  # and once it is stopped, it is started with what is good
     if intent.running:
-        return Command.START if view.state in (machine.WAITING, machine.STOPPED) else None
-    return Command.STOP if view.state == machine.RUNNING else None
+        mended = roll_back and view.state == machine.BACK_OFF
+        at_rest = view.state in (machine.WAITING, machine.STOPPED)
+        return Command.START if at_rest or mended else None
+    return Command.STOP if view.state in (machine.RUNNING, machine.BACK_OFF) else None
 
 
 def same_process(one: View, other: View | None) -> bool:
@@ -110,8 +112,8 @@ def judge(view: View | None, last: View | None, probes: Probes) -> tuple[EngineS
         return _without_launcher(last)
     if view.state == machine.RUNNING:
         return _of_process(view, probes)
-    if view.state == machine.STOPPING:
-        return _of_stopping(view)
+    if view.state in (machine.STOPPING, machine.BACK_OFF):
+        return _between_processes(view)
     if view.state == machine.CRASH_LOOP:
         return EngineState.CRASH_LOOP, _crash_loop(view)
     if view.state == machine.STOPPED or view.locked:
@@ -119,7 +121,9 @@ def judge(view: View | None, last: View | None, probes: Probes) -> tuple[EngineS
     return EngineState.WAITING, "the launcher waits for the volume's lock: another pod holds it"
 
 
-def _of_stopping(view: View) -> tuple[EngineState, str]:
+def _between_processes(view: View) -> tuple[EngineState, str]:
+    if view.state == machine.BACK_OFF:
+        return EngineState.CRASHED, f"it is started anew in a moment, after {view.last_exit}"
     if view.restarting_for is not None:
         return EngineState.STARTING, "the engine is stopped for a restart"
     return EngineState.STOPPED, "the engine is being stopped"

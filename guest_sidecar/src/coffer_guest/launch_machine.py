@@ -13,6 +13,7 @@ from __future__ import annotations
 WAITING = "waiting"  # never started in this launcher's life
 RUNNING = "running"
 STOPPING = "stopping"
+BACK_OFF = "back_off"  # died again before it ever answered; it is started in a moment
 STOPPED = "stopped"  # by request
 CRASH_LOOP = "crash_loop"  # the launcher exits
 
@@ -32,6 +33,8 @@ SIGNAL = "signal"  # send `number` to the engine
 EXIT = "exit"  # end the launcher with code `number`
 
 SIGKILL = 9
+
+_FIRST_BACK_OFF_S = 0.25  # from the second failed start on, doubling
 
 
 class Spec:
@@ -116,6 +119,7 @@ class Machine:
         self.terminating = False
         self.kill_at: float | None = None  # when a stopping engine is killed
         self._again_at: float | None = None  # when it is told again to stop
+        self._start_at: float | None = None  # end of the back-off
         self._crashes = crashes or CrashCounter()
         self._then = _THEN_REST
         self._then_cause = CAUSE_START
@@ -139,6 +143,8 @@ class Machine:
 
     def stop(self, now: float) -> list[Action]:
         """End the engine and leave it stopped."""
+        if self.state == BACK_OFF:
+            self.state, self._start_at = STOPPED, None
         if self.state == STOPPING and self._then == _THEN_START:
             self._then, self._token = _THEN_REST, None
         if self.state != RUNNING:
@@ -152,7 +158,7 @@ class Machine:
         if token in (self.restarted_for, self._token):
             return []
         self.spec = spec
-        if self.state in (WAITING, STOPPED):
+        if self.state in (WAITING, STOPPED, BACK_OFF):
             self.restarted_for = token
             return self._spawn(CAUSE_RESTART)
         self._token = token
@@ -173,6 +179,7 @@ class Machine:
     def terminate(self, now: float) -> list[Action]:
         """The container is to end: stop the engine cleanly, then exit."""
         self.terminating = True
+        self._start_at = None
         if self.state == RUNNING:
             return self._end(_THEN_EXIT, now)
         if self.state == STOPPING:
@@ -210,7 +217,9 @@ class Machine:
         return []
 
     def tick(self, now: float) -> list[Action]:
-        """Time has passed: kill an engine that does not end, or tell it once more."""
+        """Time has passed: start an engine again, kill one that does not end, or tell it again."""
+        if self._start_at is not None and now >= self._start_at:
+            return self._spawn(CAUSE_CRASH)
         if self.kill_at is not None and now >= self.kill_at:
             self.kill_at = self._again_at = None
             return [Action(SIGNAL, SIGKILL)]
@@ -220,7 +229,7 @@ class Machine:
 
     def next_tick(self) -> float | None:
         """When `tick` will have something to do, in monotonic time."""
-        times = [time for time in (self.kill_at, self._again_at) if time is not None]
+        times = [at for at in (self.kill_at, self._again_at, self._start_at) if at is not None]
         return min(times, default=None)
 
     def describe(self) -> dict[str, object]:
@@ -247,7 +256,7 @@ class Machine:
         assert self.spec is not None  # noqa: S101 - whoever asks for a start has one
         if cause != CAUSE_CRASH or self.spec.configuration != self.configuration:
             self.failed_starts = 0
-        self.state = RUNNING
+        self.state, self._start_at = RUNNING, None
         self.cause = cause
         self.configuration = self.spec.configuration
         self.generation += 1
@@ -272,4 +281,9 @@ class Machine:
             self.state = CRASH_LOOP
             return [Action(EXIT, exit_code or 1)]
         self.restarts += 1
+        if self.failed_starts > 1:
+            # the agent may know better what to start it with, and needs a moment to say so
+            self.state = BACK_OFF
+            self._start_at = now + _FIRST_BACK_OFF_S * 2 ** (self.failed_starts - 2)
+            return []
         return self._spawn(CAUSE_CRASH)

@@ -3,8 +3,8 @@
 Owns the volume's lock for its whole life and the engine process. It decides nothing about data
 and knows no engine; what to run comes from the agent over a unix socket. It keeps the engine
 running without the agent, and the engine's end is its own affair: a death that nobody asked for
-is answered by a new start at once, and the fifth within a minute by its own exit with the
-engine's exit code, so that kubelet's back-off applies.
+is answered by a new start at once (after a moment where it never answered), and the fifth within
+a minute by its own exit with the engine's exit code, so that kubelet's back-off applies.
 
 The engine inherits the lock's descriptor: when the launcher is killed, the volume stays locked
 until the engine's process is really gone.
@@ -22,7 +22,7 @@ import socket
 import sys
 import time
 
-from coffer_guest.launch_machine import EXIT, SPAWN, Action, Machine, Spec
+from coffer_guest.launch_machine import BACK_OFF, EXIT, SPAWN, Action, Machine, Spec
 from coffer_guest.launcher_output import Log, Output
 from coffer_guest.launcher_socket import Answer, Server
 
@@ -127,7 +127,7 @@ class Launcher:
         if operation in ("start", "restart", "lock") and self._lock_fd is None:
             return {"ok": False, "error": "another process holds the volume's lock"}, None
         if operation == "lock":
-            if self._machine.pid is not None:
+            if self._machine.pid is not None or self._machine.state == BACK_OFF:
                 return {"ok": False, "error": "the engine runs"}, None
             return {"ok": True}, self._lock_fd
         self._change(operation, request)

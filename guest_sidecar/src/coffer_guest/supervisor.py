@@ -23,7 +23,7 @@ from coffer_common.wire import (
     EngineStatus,
     GuestConfig,
 )
-from coffer_guest import intent, memory, tasks
+from coffer_guest import intent, launch_machine, memory, tasks
 from coffer_guest.board import Board
 from coffer_guest.configuration import decision, folder
 from coffer_guest.configuration.keeper import Keeper
@@ -270,7 +270,7 @@ class Supervisor:
         if not view.locked or view.terminating:
             return
         engine = type(self.engine)
-        if view.pid is not None:
+        if view.pid is not None or view.state == launch_machine.BACK_OFF:
             await asyncio.to_thread(self._data.look_again, config, engine)
         else:
             if self._data.state is DataState.UNKNOWN:
@@ -340,7 +340,7 @@ class Supervisor:
 
     def _make_ready(self, engine: Engine, view: View, template: str) -> LaunchSpec:
         """In a thread: write the configuration and whatever else a start needs."""
-        if view.pid is None:
+        if view.pid is None and view.state != launch_machine.BACK_OFF:
             folder.empty_tmp(self.settings.paths)
         engine.before_start()
         return self._keeper.make_start(view, template)
