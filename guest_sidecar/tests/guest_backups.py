@@ -1,7 +1,6 @@
 """Stores, streams and rings for tests of the data path."""
 
 import datetime
-import hashlib
 import itertools
 import random
 import threading
@@ -15,7 +14,7 @@ from coffer_guest.pipeline.keys import KeyRing
 from coffer_guest.pipeline.manifest import DataObject, Facts
 from coffer_guest.pipeline.process import Sink, Source
 from coffer_guest.pipeline.stop import Stop
-from coffer_guest.pipeline.store import ObjectInfo, ObjectStore, Part, Upload
+from coffer_guest.pipeline.store import ObjectInfo, ObjectStore, Part, Upload, crc32
 
 NOW = datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
 HERE = Location.of("some/prefix", "5f0c", "b1")
@@ -68,12 +67,12 @@ class MemoryStore(ObjectStore):
         self, key: str, upload_id: str, number: int, offset_bytes: int, body: bytearray, stop: Stop
     ) -> Part:
         stop.check()
-        digest = hashlib.sha256(body).digest()
+        checksum = crc32(body)
         with self._lock:
             data = self._pending(upload_id)
             data.extend(bytes(max(0, offset_bytes - len(data))))
             data[offset_bytes : offset_bytes + len(body)] = body
-        return Part(number, offset_bytes, len(body), digest, digest.hex())
+        return Part(number, offset_bytes, len(body), checksum, checksum.hex())
 
     def complete_upload(self, key: str, upload_id: str, parts: Sequence[Part], stop: Stop) -> None:
         stop.check()

@@ -22,7 +22,7 @@ DATA: Final = DataObject(
     records=1,
     compression="zstd",
     header_sha256="1" * 64,
-    parts=(StoredPart(size_bytes=10, sha256="2" * 64),),
+    parts=(StoredPart(size_bytes=10, crc32="2" * 8),),
 )
 PATH: Final = "i/base/b1/manifest.json"
 

@@ -62,7 +62,7 @@ class StoredPart(_Model):
     """One part of the data object, in order."""
 
     size_bytes: Count
-    sha256: Digest
+    crc32: Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
 
 
 class DataObject(_Model):

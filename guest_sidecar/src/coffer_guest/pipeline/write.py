@@ -164,7 +164,7 @@ def write_stream(
             compression=options.compression.value,
             header_sha256=header.digest.hex(),
             parts=tuple(
-                StoredPart(size_bytes=part.size_bytes, sha256=part.sha256.hex()) for part in parts
+                StoredPart(size_bytes=part.size_bytes, crc32=part.crc32.hex()) for part in parts
             ),
         )
 

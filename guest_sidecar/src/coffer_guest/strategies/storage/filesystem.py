@@ -7,7 +7,6 @@ of their own beside them. The same contract tests as for S3 hold for it.
 import contextlib
 import datetime
 import errno
-import hashlib
 import os
 import re
 import secrets
@@ -21,7 +20,7 @@ from coffer_common.errors import CofferError, Permanent, Transient, UserError
 from coffer_guest.files import sync_directory, write_durably
 from coffer_guest.pipeline.failures import Missing, UploadLost
 from coffer_guest.pipeline.stop import Stop
-from coffer_guest.pipeline.store import ObjectInfo, Part, Upload
+from coffer_guest.pipeline.store import ObjectInfo, Part, Upload, crc32
 from coffer_guest.strategies.storage.base import Settings, Storage, parse
 
 _UPLOADS: Final = ".uploads"
@@ -68,7 +67,7 @@ class FilesystemStorage(Storage):
     def upload_part(
         self, key: str, upload_id: str, number: int, offset_bytes: int, body: bytearray, stop: Stop
     ) -> Part:
-        digest = hashlib.sha256(body)
+        checksum = crc32(body)
         with self._judged(f"upload part {number} of {key}"), self._upload(upload_id) as file:
             with memoryview(body) as view:
                 done_bytes = 0
@@ -78,7 +77,7 @@ class FilesystemStorage(Storage):
                     done_bytes += os.pwrite(file, piece, offset_bytes + done_bytes)
                     piece.release()
             os.fdatasync(file)
-        return Part(number, offset_bytes, len(body), digest.digest(), digest.hexdigest())
+        return Part(number, offset_bytes, len(body), checksum, checksum.hex())
 
     def complete_upload(self, key: str, upload_id: str, parts: Sequence[Part], stop: Stop) -> None:
         stop.check()

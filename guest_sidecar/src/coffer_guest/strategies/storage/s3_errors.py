@@ -25,6 +25,7 @@ _DENIED: Final = frozenset(
         "InvalidAccessKeyId",
         "InvalidToken",
         "SignatureDoesNotMatch",
+        "XAdminUserNotFound",
         "403",
         "401",
     }
@@ -40,6 +41,7 @@ _REGION: Final = frozenset(
         "301",
     }
 )
+_MISSING: Final = frozenset({"404", "NoSuchKey", "NoSuchVersion", "NotFound"})
 # A 4xx that is the connection's or the moment's fault. A digest that does not fit was damaged on
 # the way: the next attempt sends the same buffer.
 _AGAIN: Final = frozenset(
@@ -121,7 +123,7 @@ def _answered(request: str, bucket: str, error: ClientError) -> Again:
         return Again(known, False)
     if code == "NoSuchUpload":
         return Again(UploadLost(f"{request}: the storage no longer knows the upload"), False)
-    if code in {"NoSuchKey", "404"} or status == 404:
+    if code in _MISSING:
         return Again(Missing(f"{request}: there is no such object"), False)
     if code in _AGAIN or status in {408, 409, 429} or status >= 500 or status == 200:
         after = metadata.get("HTTPHeaders", {}).get("retry-after", "")
