@@ -161,6 +161,8 @@ def test_users_of_a_namespace_may_use_what_they_may_see(objects: list[Object]) -
     assert {verb for rule in view["rules"] for verb in rule["verbs"]} == {"get", "list", "watch"}
     for rule in edit["rules"]:
         assert set(rule["resources"]) == {
+            "backups",
+            "backupstorages",
             "configurationgroups",
             "databaseinstances",
             "operations",
