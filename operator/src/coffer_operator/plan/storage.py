@@ -53,7 +53,7 @@ def plan_storage(world: StorageWorld) -> Errand:
         found = Finding(Severity.STALLED, error.reason, error.message)
         return _told(world, found, requeue_s=SECRETS_EVERY_S)
     if not world.image:
-        text = "the operator was not told its own image, so there is nothing to probe with; "
+        text = "the operator was not told which image to probe with; "
         text += "set COFFER_IMAGE"
         return _told(world, Finding(Severity.STALLED, reasons.WORKER_UNAVAILABLE, text))
     return _judge(world, revision(world.storage, world.secrets))
