@@ -139,12 +139,11 @@ class Keeper:
         return self._engine.launch(path)
 
     def roll_back(self, view: View) -> bool:
-        """The process that runs is one that does not get as far as to answer."""
-        suspect = self._record.suspect if self._record else None
+        """The engine does not start with what it was given, and is to have something else now."""
         start = self._starts.get(view.configuration or "")
-        if suspect is None or start is None or start.request is None or view.answered:
+        if self._record is None or start is None or view.answered or self._seen[1]:
             return False
-        return start.request.hash == suspect.hash and not self._seen[1]
+        return start.request != record.target(self._record) and failed_start(view, 0)
 
     def port(self, config: GuestConfig) -> int:
         """That the engine listens on, or will after its next start."""
