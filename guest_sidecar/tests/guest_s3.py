@@ -89,7 +89,7 @@ class Fault:
 
 
 class Proxy(socketserver.ThreadingTCPServer):
-    """Passes requests on, one a connection, and breaks those of `fault`."""
+    """Passes requests on, one a connection, and breaks those of `faults`."""
 
     daemon_threads = True
     request_queue_size = 64
@@ -97,7 +97,7 @@ class Proxy(socketserver.ThreadingTCPServer):
     def __init__(self, upstream_port: int) -> None:
         super().__init__(("127.0.0.1", 0), _Connection)
         self.upstream_port = upstream_port
-        self.fault: Fault | None = None
+        self.faults: list[Fault] = []
         self.dead_from: bytes | None = None  # from a request with this text on, nothing passes
         self._dead = False
         self._lock = threading.Lock()
@@ -118,13 +118,11 @@ class Proxy(socketserver.ThreadingTCPServer):
             self._dead |= self.dead_from is not None and self.dead_from in head
             if self._dead:
                 return "reset"
-            fault = self.fault
-            if fault is None or fault.seen >= fault.times:
-                return "pass"
-            if not re.match(KINDS[fault.kind], head.decode("latin-1")):
-                return "pass"
-            fault.seen += 1
-            return fault.how
+            for fault in self.faults:
+                if re.match(KINDS[fault.kind], head.decode("latin-1")):
+                    fault.seen += 1
+                    return fault.how if fault.seen <= fault.times else "pass"
+            return "pass"
 
 
 class _Connection(socketserver.BaseRequestHandler):
@@ -193,8 +191,10 @@ def _back(upstream: socket.socket, client: socket.socket, limit: int | None, how
 
 
 def _reset(client: socket.socket) -> None:
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    client.close()
+    with contextlib.suppress(OSError):  # the other direction may have ended it already
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.shutdown(socket.SHUT_RD)  # wakes a thread that still receives
+        client.close()
 
 
 def _answer(client: socket.socket, status: int) -> None:

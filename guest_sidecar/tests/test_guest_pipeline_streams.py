@@ -271,6 +271,22 @@ def test_a_rotated_key_opens_old_backups_and_is_replaced(harmed: MemoryStore) ->
     assert load(harmed, by=ring("k2")) == mixed_bytes(SIZE, 1)
 
 
+@pytest.mark.parametrize("change", [{"plain_sha256": "0" * 64}, {"plain_bytes": 1}])
+def test_a_writer_s_own_fault_is_found_by_the_digest(
+    harmed: MemoryStore, change: dict[str, str | int]
+) -> None:
+    """Everything is authentic, and says something else of itself than it is."""
+    with Stop() as stop:
+        backup = archive.open_backup(harmed, HERE, ring(), stop)
+        data = backup.manifest.data.model_copy(update=change)
+        wrong = replace(backup, manifest=backup.manifest.model_copy(update={"data": data}))
+        sink, options = BytesSink(), ReadOptions(digest=True)
+        archive.restore(backup, harmed, sink, options, stop)
+        assert bytes(sink.data) == mixed_bytes(SIZE, 1)
+        with pytest.raises(Damaged, match="not what the manifest says"):
+            archive.restore(wrong, harmed, BytesSink(), options, stop)
+
+
 class Noisy(MemoryStore):
     """Damages what it reads, once; what it holds is right."""
 
@@ -415,13 +431,24 @@ def test_a_sink_s_error_ends_the_restore(harmed: MemoryStore) -> None:
     assert our_threads() == []
 
 
+class Cancelling(BytesSink):
+    """Whoever asks for the end does so when the first block arrives."""
+
+    def write(self, data: bytes | bytearray | memoryview, stop: Stop) -> None:
+        super().write(data, stop)
+        self.outer.set()
+
+    def __init__(self, outer: Stop) -> None:
+        super().__init__()
+        self.outer = outer
+
+
 def test_a_restore_is_cancelled(harmed: MemoryStore) -> None:
-    store, sink = harmed, BytesSink()
     with Stop() as stop:
-        backup = archive.open_backup(store, HERE, ring(), stop)
-        options = ReadOptions(progress=lambda plain, _: stop.set() if plain else None)
+        sink = Cancelling(stop)
+        backup = archive.open_backup(harmed, HERE, ring(), stop)
         with pytest.raises(Cancelled):
-            archive.restore(backup, store, sink, options, stop)
+            archive.restore(backup, harmed, sink, ReadOptions(), stop)
     assert sink.killed
     assert not sink.finished
     assert our_threads() == []

@@ -3,7 +3,7 @@
 `python -m coffer_bench.backup_pipeline`: every variant once per round, in a shuffled order, so
 that whatever else the machine does falls on all of them; the ratio is of medians. Needs
 mariadb-backup and zstd. Throughput counts bytes of the plain stream, from the start of the tool
-to the stored manifest; the start of the interpreter is told by itself.
+to the stored manifest; the start of the interpreter and of boto3 is told by itself.
 """
 
 import contextlib
@@ -76,10 +76,10 @@ def _child(job: Job) -> Result:
     """In a process of its own, as a task is."""
     from coffer_guest.strategies.storage.s3 import S3Storage  # noqa: PLC0415 - only here
 
-    started, cpu_s = time.monotonic(), _cpu_s()
     ring = KeyRing(_KEY, {_KEY: bytes.fromhex(job.ring_key)})
     location = Location(job.location)
     with S3Storage.from_settings(dict(job.settings)) as store, Stop() as stop:
+        started, cpu_s = time.monotonic(), _cpu_s()
         if job.source is None:
             backup = archive.open_backup(store, location, ring, stop)
             sink = ChildSink([sys.executable, "-c", _SWALLOW])

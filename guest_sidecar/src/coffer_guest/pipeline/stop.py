@@ -53,6 +53,13 @@ class Stop:
         if self._deadline_s is not None and time.monotonic() >= self._deadline_s:
             raise Transient(f"gave up after {self._limit_s:g} s")
 
+    @property
+    def remaining_s(self) -> float | None:
+        """Until its time limit; None without one."""
+        if self._deadline_s is None:
+            return None
+        return max(0.0, self._deadline_s - time.monotonic())
+
     def wait(self, seconds: float) -> None:
         """Sleep, unless and until it is set: then raise the error."""
         poll = select.poll()

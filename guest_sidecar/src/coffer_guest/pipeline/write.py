@@ -32,7 +32,7 @@ from coffer_guest.pipeline.stop import Progress, Stop, unheard
 from coffer_guest.pipeline.store import ObjectStore
 from coffer_guest.pipeline.upload import Uploader
 
-_SPARE_BLOCKS: Final = 3
+_SPARE_BLOCKS: Final = 12  # on a busy processor, what threads have to do until they run again
 
 
 @dataclass(frozen=True, slots=True)

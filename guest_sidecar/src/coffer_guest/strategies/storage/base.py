@@ -18,6 +18,7 @@ from coffer_common.errors import CofferError, Permanent, UserError
 from coffer_guest.pipeline.parts import MIN_PART_BYTES
 from coffer_guest.pipeline.stop import Stop
 from coffer_guest.pipeline.store import ObjectStore
+from coffer_guest.pipeline.upload import abort_uploads
 
 GROUP: Final = "coffer.storage"
 _PROBE: Final = ".coffer-probe"
@@ -86,31 +87,37 @@ def probe(store: ObjectStore, prefix: str, stop: Stop) -> None:
     """
     folder = "/".join(filter(None, (prefix.strip("/"), _PROBE)))
     key = f"{folder}/{secrets.token_hex(8)}"
-    content = secrets.token_bytes(_PROBE_BYTES)
     try:
-        store.put_small(key, content, stop)
-        _expect("read", store.get_small(key, _PROBE_BYTES, stop) == content)
-        _expect("list", any(found.key == key for found in store.list(f"{folder}/", stop)))
-        upload_id = store.create_upload(key, stop)
-        try:
-            body = bytearray(MIN_PART_BYTES)
-            body[: len(content)] = content
-            part = store.upload_part(key, upload_id, 1, 0, body, stop)
-            store.complete_upload(key, upload_id, [part], stop)
-        except CofferError:
-            with contextlib.suppress(CofferError):  # the first error is the one to tell
-                store.abort_upload(key, upload_id, stop)
-            raise
-        middle = bytearray(_PROBE_BYTES // 2)
-        with memoryview(middle) as view:
-            store.read_range(key, len(middle), view, stop)
-        _expect("ranged read", middle == content[len(middle) :])
+        _use(store, folder, key, stop)
     except CofferError:
-        with contextlib.suppress(CofferError):
-            store.delete(key, stop)
+        with contextlib.suppress(CofferError):  # the first error is the one to tell
+            _clean(store, key, stop)
         raise
-    store.delete(key, stop)
+    _clean(store, key, stop)
     _expect("delete", not any(found.key == key for found in store.list(f"{folder}/", stop)))
+
+
+def _use(store: ObjectStore, folder: str, key: str, stop: Stop) -> None:
+    content = secrets.token_bytes(_PROBE_BYTES)
+    store.put_small(key, content, stop)
+    _expect("read", store.get_small(key, _PROBE_BYTES, stop) == content)
+    _expect("list", any(found.key == key for found in store.list(f"{folder}/", stop)))
+    upload_id = store.create_upload(key, stop)
+    uploads = [upload.id for upload in store.uploads(f"{folder}/", stop)]
+    _expect("list of uploads", upload_id in uploads)
+    body = bytearray(MIN_PART_BYTES)
+    body[: len(content)] = content
+    part = store.upload_part(key, upload_id, 1, 0, body, stop)
+    store.complete_upload(key, upload_id, [part], stop)
+    middle = bytearray(_PROBE_BYTES // 2)
+    with memoryview(middle) as view:
+        store.read_range(key, len(middle), view, stop)
+    _expect("ranged read", middle == content[len(middle) :])
+
+
+def _clean(store: ObjectStore, key: str, stop: Stop) -> None:
+    store.delete(key, stop)
+    abort_uploads(store, key, stop)  # also one whose id was in an answer that was lost
 
 
 def _expect(what: str, true: bool) -> None:

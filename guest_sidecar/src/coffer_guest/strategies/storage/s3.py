@@ -7,6 +7,7 @@ Retries are ours (`retry.py`): botocore's cannot be woken when the task is cance
 import base64
 import contextlib
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import IO, TYPE_CHECKING, Final, TypeVar, cast
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _CONNECT_S: Final = 10.0  # and for each 256 KiB that are sent
 _READ_S: Final = 60.0
+_LEAST_S: Final = 0.1
 _CHUNK_BYTES: Final = 1 << 20
 _CONNECTIONS: Final = 16
 
@@ -82,6 +84,9 @@ class S3Storage(Storage):
             ),
         )
 
+        self._waits = threading.local()
+        self._client.meta.events.register("before-call.s3", self._limit_wait)
+
     @classmethod
     def from_settings(cls, settings: Mapping[str, JsonValue]) -> "S3Storage":
         return cls(parse(S3Settings, settings))
@@ -93,7 +98,15 @@ class S3Storage(Storage):
             self._ca = None
 
     def _ask(self, what: str, key: str, call: Callable[[], T], stop: Stop) -> T:
+        remaining_s = stop.remaining_s
+        self._waits.read_s = (
+            _READ_S if remaining_s is None else min(_READ_S, remaining_s + _LEAST_S)
+        )
         return self._retry.run(call, partial(judge, f"{what} {key}", self._bucket), stop)
+
+    def _limit_wait(self, context: dict[str, object], **_: object) -> None:
+        """Before each request, in its thread: no answer is waited for beyond the stop's limit."""
+        context["read_timeout"] = self._waits.read_s
 
     # --- multipart --------------------------------------------------------------------------------
     def create_upload(self, key: str, stop: Stop) -> str:
