@@ -30,6 +30,7 @@ from sim_disks import Disks
 from sim_guest import Guest, Surroundings
 from sim_slices import PodIdentity
 from sim_watch import Change
+from sim_workers import is_worker
 
 _RESTART_S: Final = 1.0  # of a container that died
 _NOTICE_S: Final = 1.5  # until a pod that was removed by force is noticed
@@ -117,7 +118,8 @@ class Kubelets:
             if run.node == name:
                 self._later(0.5, self._sync, run)
         for pod in self._server.every(POD):
-            if pod["spec"].get("nodeName") == name and pod["metadata"]["uid"] not in self._runs:
+            known = pod["metadata"]["uid"] in self._runs or is_worker(pod)
+            if pod["spec"].get("nodeName") == name and not known:
                 self._saw(pod)
 
     def kill_agent(self, guest: Guest) -> None:
@@ -135,6 +137,8 @@ class Kubelets:
         asyncio.get_running_loop().call_later(delay_s, act, *args)
 
     def _heard(self, kind: Kind, change: Change) -> None:
+        if kind == POD and is_worker(change.shown):
+            return  # see sim_workers
         if kind == POD:
             if change.after is None:
                 run = self._runs.get(change.shown["metadata"]["uid"])

@@ -23,12 +23,15 @@ from coffer_operator.kube.api import (
     Object,
 )
 from sim_guest import Guest
+from sim_stories_backups import PASSWORD
 from sim_user import Wish
 from sim_watch import Change
 from sim_world import Life, World
 
 MINUTE_S: Final = 60.0
 CALM_S: Final = 15.0  # without any disturbance, after which waves are counted
+# looked at every few minutes, since they are not watched
+SECRETS_OF_STORAGES: Final = frozenset({"get Secret team-d/s3", "get Secret team-d/keys"})
 MOST_PER_MINUTE: Final = 400  # requests of all operators, for up to four instances
 
 
@@ -182,6 +185,7 @@ class Rules:
         await asyncio.sleep(seconds)
         blocked = [wish.label for wish in wishes if "NameTaken" in wish.reasons]
         asked = self._world.requests_since(since)
+        asked = [text for text in asked if text not in SECRETS_OF_STORAGES]
         allowed = [text for text in asked if any(label in text for label in blocked)]
         wrong = [f"asked while nothing changed: {t}" for t in asked if t not in allowed][:10]
         if len(allowed) > probes * len(blocked):
@@ -193,9 +197,7 @@ class Rules:
 
 def leaked_passwords(world: World) -> list[str]:
     """Objects other than Secrets, and lines of the log, in which a password stands."""
-    passwords = [p for disk in world.disks.all for p in disk.users.values()]
-    if not passwords:
-        return []
+    passwords = [PASSWORD, *(p for disk in world.disks.all for p in disk.users.values())]
     found = []
     for kind, obj in world.server.everything():
         if kind != SECRET:

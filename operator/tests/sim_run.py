@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from sim_checks import unfulfilled
+from sim_checks_backups import BackupRules, unfinished
 from sim_checks_configuration import untold
 from sim_loop import StuckError, run_virtual
 from sim_rules import Rules, leaked_passwords
 from sim_stories import STORIES, Story, delete_namespace
+from sim_stories_backups import BACKUP_SHARE, Backups, BackupStory, trouble
+from sim_stories_backups import STORIES as BACKUP_STORIES
 from sim_stories_groups import GROUP_STORIES, GroupStory, disturb
 from sim_user import GroupWish, User, Wish
 from sim_world import World, capture_log
@@ -59,6 +62,7 @@ async def _run(seed: int) -> Result:
     undo = capture_log(world.book)
     try:
         scenario, rules = Scenario(world), Rules(world)
+        BackupRules(world)
         await scenario.play()
         wrong = [*await _converge(world, scenario)]
         if not wrong:
@@ -91,6 +95,7 @@ class Scenario:
         self._rng = world.rng("scenario")
         self.wishes: list[Wish] = []
         self.groups: list[GroupWish] = []
+        self.backups: list[Backups] = []
         self.titles: list[str] = []
 
     def unfulfilled(self) -> list[str]:
@@ -99,6 +104,7 @@ class Scenario:
         return [
             *(line for wish in self.wishes for line in unfulfilled(world, wish)),
             *(line for group in self.groups for line in untold(world, group, self.wishes)),
+            *(line for backups in self.backups for line in unfinished(world, backups)),
         ]
 
     async def play(self) -> None:
@@ -109,7 +115,9 @@ class Scenario:
             asyncio.create_task(self._operators_die(), name="chaos: operators"),
             asyncio.create_task(self._api_goes_away(), name="chaos: API server"),
         ]
-        if rng.random() < GROUP_SHARE:
+        if self._world.rng("backups").random() < BACKUP_SHARE:
+            tales = [self._tell_of_backups(rng.choice(BACKUP_STORIES))]
+        elif rng.random() < GROUP_SHARE:
             tales = [self._tell_of_group(rng.choice(GROUP_STORIES), rng.choice((2, 3, 4)))]
         else:
             tales = [
@@ -151,10 +159,28 @@ class Scenario:
         disturbing.cancel()
         await asyncio.gather(disturbing, return_exceptions=True)
 
+    async def _tell_of_backups(self, story: BackupStory) -> None:
+        user = User(self._world, random.Random(self._rng.getrandbits(64)))
+        fate = User(self._world, random.Random(self._rng.getrandbits(64)))
+        self._world.make_namespace("team-d")
+        wish, backups = Wish("team-d", "db"), Backups("team-d", [], [])
+        self.backups.append(backups)
+        self.titles.append(story.__name__)
+        self._world.book.log(f"story of backups: {story.__name__}")
+        disturbing = asyncio.create_task(trouble(fate, wish), name="trouble")
+        if self._rng.random() < 0.3:
+            disturbing.cancel()
+        await story(user, wish, backups)
+        await user.pause(0, 300)
+        disturbing.cancel()
+        await asyncio.gather(disturbing, return_exceptions=True)
+        self.wishes += [wish, *(restored for restored, _ in backups.restored)]
+
     async def _calm(self) -> None:
         world = self._world
         world.book.log("no more faults")
         world.faults.stop()
+        world.around.bucket.away, world.around.bucket.failing = False, 0.0
         await self._leave_one()
         for node in world.kubelets.nodes.values():
             if not (node.connected and node.powered):

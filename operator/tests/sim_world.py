@@ -43,6 +43,7 @@ from sim_guest import Guest, Surroundings
 from sim_kubelet import Kubelets, Node
 from sim_loop import now
 from sim_scheduler import Scheduler
+from sim_workers import SimWorkers
 
 NODES: Final = ("node-1", "node-2", "node-3")
 NODE_MEMORY: Final = "8Gi"
@@ -199,6 +200,9 @@ class World:
         self.kubelets = Kubelets(
             self.server, self.disks, self.around, self.lifecycle, self.rng("kubelets")
         )
+        SimWorkers(
+            self.server, self.around.bucket, self.kubelets.connected, self.rng("storage workers")
+        )
         StatefulSets(self.server, self._sometime)
         Claims(self.server, self._soon, self.disks)
         Namespaces(self.server, self._soon)
@@ -353,6 +357,7 @@ def catalogue() -> list[tuple[Kind, Object]]:
         "port": 3306,
         "default": True,
         "minVolumeSize": "1Gi",
+        "backupStrategies": {"full": "MariaBackup", "incremental": "MariaBackupIncremental"},
         "databaseNames": names("database"),
         "userNames": names("user"),
         "userHosts": names("host") | {"pattern": "^[%a-z.]+$", "maxLength": 60},

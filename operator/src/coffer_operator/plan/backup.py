@@ -102,8 +102,8 @@ def _begin(world: BackupWorld) -> Errand:
 
 def _wait(world: BackupWorld, error: WaitError) -> Errand:
     queued = error.reason == reasons.WAITING  # the one before it has deadlines of its own
-    if not queued and world.now >= begin_deadline(world):
-        text = f"it could not begin within an hour: {error.message}"
+    if not queued and world.now >= begin_deadline(world, error.reason):
+        text = f"it could not begin in time: {error.message}"
         return _tell(world, failed(world, reasons.NOT_IN_TIME, text))
     status = told(world, BackupPhase.NEW, error.reason, error.message)
     return _tell(world, status, requeue_after_s=_LOOK_S)

@@ -23,6 +23,7 @@ from coffer_operator.plan.storage import is_ready
 from coffer_operator.plan.world import World
 
 BEGIN_WITHIN_S: Final = 3600.0  # of its creation, or of the end of the one before it
+INSTANCE_WITHIN_S: Final = 600.0  # for an instance that is applied along with it
 _OF_ITS_OWN: Final = frozenset(
     {reasons.STORAGE_NOT_FOUND, reasons.STORAGE_NOT_READY, reasons.PARENT_NOT_READY}
 )
@@ -79,8 +80,8 @@ def judge_beginning(world: BackupWorld) -> Beginning:
     return Beginning(instance, strategy, backup.spec.type, _parent(world, instance))
 
 
-def begin_deadline(world: BackupWorld) -> datetime:
-    """Until when it has to begin."""
+def begin_deadline(world: BackupWorld, reason: str = "") -> datetime:
+    """Until when what it waits for has to come."""
     reference = world.backup.spec.instance_ref
     before = others_of(world, reference.name) if reference is not None else ()
     moments = [
@@ -88,7 +89,9 @@ def begin_deadline(world: BackupWorld) -> datetime:
         *(from_text(other.status.finished_at) for other in before),
     ]
     known = [moment for moment in moments if moment is not None and moment <= world.now]
-    return after(max(known, default=world.now), BEGIN_WITHIN_S)
+    missing = reason == reasons.INSTANCE_NOT_FOUND
+    within_s = INSTANCE_WITHIN_S if missing else BEGIN_WITHIN_S
+    return after(max(known, default=world.now), within_s)
 
 
 def _check_turn(world: BackupWorld, instance: str) -> None:

@@ -1,0 +1,79 @@
+"""What must hold of backups: in the end, and at every moment."""
+
+from collections.abc import Iterator
+
+from coffer_operator.kube.api import BACKUP, BACKUP_STORAGE, POD, SECRET, Kind, Object
+from sim_checks import disk_of
+from sim_stories_backups import FINISHED, Backups, BackupWish
+from sim_watch import Change
+from sim_workers import is_worker
+from sim_world import World
+
+
+def unfinished(world: World, backups: Backups) -> list[str]:
+    """What is not yet as it was asked for."""
+    lines = [
+        f"Backup {wish.label} ({wish.end}): {line}"
+        for wish in backups.wishes
+        for line in _backup(world, wish)
+    ]
+    for wish, path in backups.restored:
+        disk = disk_of(world, wish)
+        if disk is None or disk.restored_from != path:
+            found = disk.restored_from if disk is not None else "no volume"
+            lines.append(f"{wish.label}: restored from {found}, wanted {path}")
+    return [*lines, *_storages(world)]
+
+
+def _backup(world: World, wish: BackupWish) -> Iterator[str]:
+    found = world.server.peek(BACKUP, wish.namespace, wish.name)
+    paths = [p for p in world.around.bucket.backups if p.endswith(f"/{wish.uid}")]
+    if wish.end == "gone":
+        if found is not None:
+            yield f"it is still there: {_shown(found)}"
+        elif wish.objects is not None and bool(paths) != wish.objects:
+            yield f"its objects: {paths}, wanted: {wish.objects}"
+        return
+    status = (found or {}).get("status") or {}
+    if status.get("phase") not in FINISHED:
+        yield _shown(found or {})
+    elif status["phase"] == "Completed" and not paths:
+        yield "it is Completed, and not in the bucket"
+
+
+def _storages(world: World) -> Iterator[str]:
+    """They say what they are, and no worker is left over."""
+    for storage in world.server.every(BACKUP_STORAGE):
+        conditions = (storage.get("status") or {}).get("conditions") or ()
+        ready: Object = next((c for c in conditions if c["type"] == "Ready"), {})
+        lost = world.server.peek(SECRET, storage["metadata"]["namespace"], "keys") is None
+        if ready.get("reason") != ("SecretMissing" if lost else "Ready"):
+            yield f"BackupStorage {storage['metadata']['name']}: {ready}"
+    for pod in world.server.every(POD):
+        if is_worker(pod):
+            yield f"the storage worker {pod['metadata']['name']} is still there"
+
+
+def _shown(backup: Object) -> str:
+    status = backup.get("status") or {}
+    return f"{status.get('phase')}: {status.get('message')}"
+
+
+class BackupRules:
+    """Listens to the store: nothing is Completed that is not in the bucket."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._completed: set[str] = set()
+        world.server.listeners.append(self._heard)
+
+    def _heard(self, kind: Kind, change: Change) -> None:
+        if kind != BACKUP or change.after is None:
+            return
+        uid, status = change.after["metadata"]["uid"], change.after.get("status") or {}
+        if status.get("phase") == "Completed" and uid not in self._completed:
+            self._completed.add(uid)
+            if status["path"] not in self._world.around.bucket.backups:
+                self._world.book.wrong(f"Backup {uid} is Completed and not in the bucket")
+        elif uid in self._completed and status.get("phase") not in ("Completed", "Deleting"):
+            self._world.book.wrong(f"Backup {uid} was Completed and is {status.get('phase')}")
