@@ -12,7 +12,7 @@ from coffer_cli import errors, judge, main
 from coffer_cli.commands import completion
 from coffer_cli.judge import View
 from coffer_cli.live import LiveProgress
-from coffer_common.resources.instance import Phase
+from coffer_common.resources.instance_status import Phase
 from coffer_common.resources.operation import OperationPhase
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from coffer_common.resources.configuration import ConfigurationGroup
-from coffer_common.resources.instance import Role
+from coffer_common.resources.instance_status import Role
 from coffer_common.wire import (
     ConfigurationRequest,
     ConfigurationStatus,

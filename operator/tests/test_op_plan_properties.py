@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coffer_common.resources.instance import InstanceStatus
+from coffer_common.resources.instance_status import InstanceStatus
 from coffer_common.resources.operation import Operation
 from coffer_common.wire import DataState
 from coffer_operator.plan.instance import plan_instance

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coffer_common.resources.instance import Role
+from coffer_common.resources.instance_status import Role
 from coffer_common.wire import ConfigurationStatus
 from coffer_operator.plan.rollout import (
     RESTART_WAVE_S,

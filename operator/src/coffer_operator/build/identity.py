@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from coffer_common import naming
 from coffer_common.resources.base import Metadata
-from coffer_common.resources.instance import Role
+from coffer_common.resources.instance_status import Role
 from coffer_common.wire import ConfigurationRequest, FlavorSize
 
 Object = dict[str, Any]

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from coffer_common import naming
-from coffer_common.resources.instance import BindingSecret, UserEntry
+from coffer_common.resources.instance import UserEntry
+from coffer_common.resources.instance_status import BindingSecret
 from coffer_common.wire import DatabaseRequest
 from coffer_operator.build.identity import Blueprint
 from coffer_operator.plan.agent import AgentView

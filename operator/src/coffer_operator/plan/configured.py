@@ -11,7 +11,7 @@ from typing import Final
 from coffer_common.errors import UserError
 from coffer_common.resources.base import Condition
 from coffer_common.resources.catalogue import DatastoreVersion
-from coffer_common.resources.instance import ConfigurationReport
+from coffer_common.resources.instance_status import ConfigurationReport
 from coffer_common.wire import ConfigurationRequest, ConfigurationStatus, RejectionCause
 from coffer_operator.plan import reasons
 from coffer_operator.plan.agent import AgentView

@@ -5,7 +5,7 @@ where the last count that was announced is kept.
 """
 
 from coffer_common.resources.base import Condition
-from coffer_common.resources.instance import InstanceStatus, Phase
+from coffer_common.resources.instance_status import InstanceStatus, Phase
 from coffer_common.resources.operation import OperationPhase
 from coffer_operator.plan import reasons
 from coffer_operator.plan.conditions import by_type

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from coffer_common.errors import UserError
-from coffer_common.resources.instance import InstanceStatus, Phase
+from coffer_common.resources.instance_status import InstanceStatus, Phase
 from coffer_common.wire import EngineAction
 from coffer_operator.build.identity import Blueprint, identify
 from coffer_operator.build.pod import pod_template, template_hash

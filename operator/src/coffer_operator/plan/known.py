@@ -7,7 +7,7 @@ data volume say the same; where the two disagree, nobody acts (design §1.9).
 from dataclasses import dataclass
 
 from coffer_common import naming
-from coffer_common.resources.instance import Role
+from coffer_common.resources.instance_status import Role
 from coffer_operator.plan.world import World
 
 _SUFFIX_LENGTH = 5

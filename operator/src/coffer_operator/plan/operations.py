@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
-from coffer_common.resources.instance import OperationInProgress
+from coffer_common.resources.instance_status import OperationInProgress
 from coffer_common.resources.operation import Operation, OperationPhase, OperationType
 from coffer_common.wire import EngineAction
 from coffer_operator.plan import reasons

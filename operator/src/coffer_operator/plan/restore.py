@@ -15,7 +15,8 @@ from coffer_common.errors import UserError
 from coffer_common.quantity import parse_bytes
 from coffer_common.resources.backup import Backup, BackupPhase, BackupStorage
 from coffer_common.resources.catalogue import DatastoreVersion
-from coffer_common.resources.instance import DatabaseInstance, RestorePhase, RestoreReport
+from coffer_common.resources.instance import DatabaseInstance
+from coffer_common.resources.instance_status import RestorePhase, RestoreReport
 from coffer_common.wire import DataState, TaskState, TaskStatus
 from coffer_operator.plan import reasons
 from coffer_operator.plan.agent import AgentView

@@ -11,7 +11,7 @@ from enum import Enum, auto
 from typing import Final
 
 from coffer_common.resources.configuration import RolloutSpec
-from coffer_common.resources.instance import Role
+from coffer_common.resources.instance_status import Role
 from coffer_common.wire import ConfigurationRequest, ConfigurationStatus
 from coffer_operator.plan.clock import after
 from coffer_operator.plan.values import is_bare

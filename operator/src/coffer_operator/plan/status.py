@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from coffer_common import naming
 from coffer_common.resources.base import Condition
-from coffer_common.resources.instance import (
+from coffer_common.resources.instance_status import (
     BindingSecret,
     Endpoints,
     EngineReport,

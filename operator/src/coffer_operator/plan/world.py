@@ -11,7 +11,8 @@ from datetime import datetime
 from coffer_common.resources.backup import Backup, BackupStorage
 from coffer_common.resources.catalogue import DatastoreVersion, Flavor
 from coffer_common.resources.configuration import ConfigurationGroup
-from coffer_common.resources.instance import DatabaseInstance, Role
+from coffer_common.resources.instance import DatabaseInstance
+from coffer_common.resources.instance_status import Role
 from coffer_common.resources.operation import Operation
 from coffer_common.rules import Rules
 from coffer_common.wire import ConfigurationStatus, GuestStatus
