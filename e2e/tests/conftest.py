@@ -97,6 +97,7 @@ def strict_webhook(kube: Kube) -> Iterator[None]:
     count = len(kube.get("webhook", WEBHOOK[1], "")["webhooks"])  # type: ignore[index] # it is installed
     for i in range(count):
         patch_webhook(kube, set_policy.format(i, "Fail"))
+    wait_until("the webhook refuses", lambda: "denied the request" in _objection(kube))
     try:
         yield
     finally:
@@ -113,7 +114,7 @@ def no_webhook(kube: Kube) -> Iterator[None]:
     paths = [f"/webhooks/{i}/namespaceSelector" for i in range(len(found["webhooks"]))]
     patches = ",".join(f'{{"op":"add","path":"{p}","value":{nowhere}}}' for p in paths)
     patch_webhook(kube, f"[{patches}]")
-    wait_until("the API server knows", lambda: _unasked(kube))
+    wait_until("the API server knows", lambda: not _objection(kube))
     try:
         yield
     finally:
@@ -121,8 +122,8 @@ def no_webhook(kube: Kube) -> Iterator[None]:
         patch_webhook(kube, f"[{clears}]")
 
 
-def _unasked(kube: Kube) -> bool:
-    """Whether a manifest that the webhook refuses is taken in a dry run."""
+def _objection(kube: Kube) -> str:
+    """What is said, in a dry run, to a manifest that the webhook refuses: "" where it is taken."""
     probe = (
         '{"apiVersion":"coffer.dev/v1alpha1","kind":"DatabaseInstance",'
         '"metadata":{"name":"probe","namespace":"default"},"spec":{"datastore":'
@@ -130,9 +131,9 @@ def _unasked(kube: Kube) -> bool:
     )
     try:
         kube.run("apply", "--dry-run=server", "-f", "-", stdin=probe)
-    except KubectlError:
-        return False
-    return True
+    except KubectlError as error:
+        return str(error)
+    return ""
 
 
 @pytest.fixture

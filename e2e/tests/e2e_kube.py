@@ -121,6 +121,21 @@ def condition(obj: Object | None, kind: str) -> Object:
     return next((c for c in conditions if c["type"] == kind), {})
 
 
+OPERATOR_NAMESPACE = "coffer-system"
+
+
+def operator_pods(kube: Kube) -> list[Object]:
+    """Those that are not on their way out: none for a moment, between one and the next."""
+    pods = kube.items("pod", OPERATOR_NAMESPACE, "app.kubernetes.io/component=operator")
+    return [p for p in pods if "deletionTimestamp" not in p["metadata"]]
+
+
+def operator_pod(kube: Kube) -> Object:
+    """The one that there is, at a time when none is being replaced."""
+    (pod,) = operator_pods(kube)
+    return pod
+
+
 @dataclass(frozen=True)
 class Space:
     """A namespace of one test, with what the tests ask of it."""

@@ -17,17 +17,11 @@ from e2e_configuration import (
     wait_running,
     wait_states,
 )
-from e2e_kube import Object, Space, condition, wait_until
+from e2e_kube import Space, condition, operator_pod, wait_until
 from e2e_manifests import group, instance
 from e2e_processes import engine, main_process
 
 pytestmark = pytest.mark.e2e
-OPERATOR_NAMESPACE = "coffer-system"
-
-
-def operator_pod(space: Space) -> Object:
-    pods = space.kube.items("pod", OPERATOR_NAMESPACE, "app.kubernetes.io/component=operator")
-    return next(p for p in pods if "deletionTimestamp" not in p["metadata"])
 
 
 def generation(space: Space, name: str = "db") -> tuple[object, object]:
@@ -85,7 +79,7 @@ def test_killed_in_the_middle_of_an_edit(space: Space, victim: str) -> None:
     before = generation(space)
     replace_values(space, {"max_connections": 51, "innodb_log_buffer_size": "4M"})
     if victim == "operator":
-        main_process(operator_pod(space), "operator").send(signal.SIGKILL)
+        main_process(operator_pod(space.kube), "operator").send(signal.SIGKILL)
     elif victim == "guest":
         main_process(space.running_pod("db"), "guest").send(signal.SIGKILL)
     elif victim == "engine":

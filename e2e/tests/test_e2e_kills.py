@@ -8,38 +8,40 @@ from contextlib import contextmanager
 import pytest
 
 from coffer_cluster.cluster import Cluster
-from e2e_kube import Object, Space, condition, query, wait_until
+from e2e_kube import (
+    OPERATOR_NAMESPACE,
+    Object,
+    Space,
+    condition,
+    operator_pod,
+    operator_pods,
+    query,
+    wait_until,
+)
 from e2e_manifests import instance, operation
 from e2e_processes import engine, engines, main_process
 
 pytestmark = pytest.mark.e2e
-OPERATOR_NAMESPACE = "coffer-system"
-
-
-def operator_pod(space: Space) -> Object:
-    pods = space.kube.items("pod", OPERATOR_NAMESPACE, "app.kubernetes.io/component=operator")
-    running = [p for p in pods if "deletionTimestamp" not in p["metadata"]]
-    assert len(running) == 1, [p["metadata"]["name"] for p in running]
-    return running[0]
 
 
 @pytest.fixture
 def fresh_operator(space: Space) -> Iterator[None]:
     """A new operator pod afterwards: kubelet delays the second restart of a container."""
     yield
-    old = operator_pod(space)["metadata"]["name"]
+    old = operator_pod(space.kube)["metadata"]["name"]
     space.kube.run("delete", "pod", old, "-n", OPERATOR_NAMESPACE, "--wait=false")
 
     def replaced() -> bool:
-        pod = operator_pod(space)
-        conditions = {c["type"]: c["status"] for c in pod["status"].get("conditions", [])}
-        return bool(pod["metadata"]["name"] != old and conditions.get("Ready") == "True")
+        return any(
+            pod["metadata"]["name"] != old and condition(pod, "Ready").get("status") == "True"
+            for pod in operator_pods(space.kube)
+        )
 
     wait_until("another operator", replaced)
 
 
 def kill_operator(space: Space) -> None:
-    main_process(operator_pod(space), "operator").send(signal.SIGKILL)
+    main_process(operator_pod(space.kube), "operator").send(signal.SIGKILL)
 
 
 def pod(space: Space, name: str = "db") -> Object:
@@ -166,7 +168,7 @@ def test_engine_killed_is_restarted_and_told(space: Space) -> None:
 def test_api_server_away_for_a_minute(space: Space, cluster: Cluster) -> None:
     space.apply(instance("db"))
     space.wait_ready("db")
-    restarts = operator_pod(space)["status"]["containerStatuses"][0]["restartCount"]
+    restarts = operator_pod(space.kube)["status"]["containerStatuses"][0]["restartCount"]
     with space.mysql("db", "app") as connection:
         cluster.stop_apiserver()
         try:
@@ -181,5 +183,5 @@ def test_api_server_away_for_a_minute(space: Space, cluster: Cluster) -> None:
         assert query(connection, "SELECT 1") == [(1,)]
     space.apply(instance("second"))
     space.wait_ready("second", timeout_s=120)
-    after = operator_pod(space)["status"]["containerStatuses"][0]["restartCount"]
+    after = operator_pod(space.kube)["status"]["containerStatuses"][0]["restartCount"]
     assert after == restarts
