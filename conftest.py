@@ -1,5 +1,6 @@
 """For all tests: property tests give the same result each time, however busy the machine is.
 
+The unit tier tries a few examples of each, `make test-simulation` a few hundred (profile deep);
 HYPOTHESIS_PROFILE=explore looks further, and elsewhere each time. Tests that start clusters and
 engines have limits of their own, far above what they take: a limit is there to end a hang.
 """
@@ -10,7 +11,8 @@ import os
 import pytest
 from hypothesis import settings
 
-settings.register_profile("gate", deadline=None, derandomize=True, max_examples=40)
+settings.register_profile("gate", deadline=None, derandomize=True, max_examples=15)
+settings.register_profile("deep", deadline=None, derandomize=True, max_examples=200)
 settings.register_profile("explore", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
 

@@ -2,7 +2,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coffer_common import templates
@@ -36,7 +36,6 @@ def size_bytes(text: str) -> int:
     return int(match[1]) * UNIT[match[2]]
 
 
-@settings(max_examples=20)  # each compiles the template
 @given(FLAVORS)
 def test_mariadb_fits_its_flavor(flavor: FlavorSize) -> None:
     values = directives(render("mariadb", "10.11", flavor, extra={"server_id": 7}), r"\s*=\s*")
@@ -65,7 +64,6 @@ def test_mariadb_tiny_is_the_books_arithmetic() -> None:
     assert "server_id" not in values
 
 
-@settings(max_examples=20)  # each compiles the template
 @given(FLAVORS, FLAVORS)
 def test_more_memory_is_never_a_smaller_pool(one: FlavorSize, other: FlavorSize) -> None:
     small, large = sorted((one, other), key=lambda flavor: flavor.ram_bytes)
@@ -78,7 +76,6 @@ def test_more_memory_is_never_a_smaller_pool(one: FlavorSize, other: FlavorSize)
     assert pools[0] <= pools[1]
 
 
-@settings(max_examples=20)  # each compiles the template
 @given(FLAVORS)
 def test_redis_leaves_room_for_the_copy_of_a_rewrite(flavor: FlavorSize) -> None:
     values = directives(render("redis", "7.0", flavor), r"\s+")
@@ -93,7 +90,6 @@ def test_redis_leaves_room_for_the_copy_of_a_rewrite(flavor: FlavorSize) -> None
     ("datastore", "version", "separator"),
     [("mariadb", "10.11", r"\s*=\s*"), ("redis", "7.0", r"\s+")],
 )
-@settings(max_examples=20)  # each compiles the template
 @given(flavor=FLAVORS)
 def test_the_template_obeys_the_rules(
     datastore: str, version: str, separator: str, flavor: FlavorSize

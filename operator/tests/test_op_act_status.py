@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coffer_operator.act.status import canonical, merge_patch
@@ -30,7 +30,6 @@ def merged(present: Any, patch: Any) -> Any:
     return result
 
 
-@settings(max_examples=150)
 @given(STATUSES, STATUSES)
 def test_the_patch_leads_from_one_to_the_other(
     present: dict[str, Any], wanted: dict[str, Any]

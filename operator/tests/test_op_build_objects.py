@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coffer_common import naming
@@ -245,7 +245,6 @@ NAMES = st.from_regex(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?", fullmatch=True).filter
 _DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
-@settings(deadline=None, max_examples=30)
 @given(NAMES)
 def test_every_name_is_one_that_kubernetes_takes(name: str) -> None:
     plan = plan_instance(world(instance(name)))

@@ -4,7 +4,7 @@ import copy
 import json
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coffer_operator.build.digest import digest, live_digest, owned
@@ -140,13 +140,11 @@ def applied(content: dict[str, Any]) -> dict[str, Any]:
     return {"metadata": {"managedFields": [entry]}, "spec": with_theirs(content)}
 
 
-@settings(max_examples=40)
 @given(OBJECTS)
 def test_whatever_is_applied_is_found_again_among_others(content: dict[str, Any]) -> None:
     assert live_digest(applied(content), "coffer") == digest({"spec": content})
 
 
-@settings(max_examples=40)
 @given(OBJECTS, OBJECTS)
 def test_different_contents_have_different_digests(
     one: dict[str, Any], two: dict[str, Any]
@@ -155,7 +153,6 @@ def test_different_contents_have_different_digests(
     assert (digest(one) == digest(two)) == same_text
 
 
-@settings(max_examples=40)
 @given(OBJECTS)
 def test_order_of_keys_and_nulls_do_not_count(content: dict[str, Any]) -> None:
     other = dict(reversed(content.items())) | {"absent": None}

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coffer_common.wire import ConfigurationStatus, DataState, Drift, EngineState, RejectionCause
@@ -408,7 +408,6 @@ def test_a_new_instance_is_found_where_its_group_puts_it() -> None:
 
 
 # --- in any order --------------------------------------------------------------------------------
-@settings(deadline=None, max_examples=25)
 @given(
     st.lists(st.none() | GOOD_VALUES, min_size=1, max_size=8),
     st.lists(st.sampled_from(["plan", "agent", "away", "back", "restart", "none"]), max_size=12),
@@ -459,7 +458,6 @@ def happens(subject: World, what: str, whole: set[str]) -> World:
     return kubelet(advance(subject, plan)) if what == "plan" else subject
 
 
-@settings(deadline=None, max_examples=30)
 @given(MEMBERS, GOOD_VALUES)
 def test_nobody_gets_values_out_of_turn(members: Any, values: dict[str, Any]) -> None:
     subject = replace(attached(values, rollout={"maxConcurrent": 2}), cohort=members)

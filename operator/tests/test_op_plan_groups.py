@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coffer_common.resources.configuration import ConfigurationGroupStatus
@@ -268,7 +268,6 @@ def test_history_stays_small_enough_to_be_stored() -> None:
     assert len(plan_configuration(full).status["history"]) == 3
 
 
-@settings(deadline=None, max_examples=40)
 @given(groups(), MEMBERS, st.booleans())
 def test_a_plan_of_a_group_never_raises_and_settles(
     subject: Any, members: tuple[Member, ...], ruled: bool
@@ -289,7 +288,6 @@ def test_a_plan_of_a_group_never_raises_and_settles(
     assert again.events == ()
 
 
-@settings(deadline=None, max_examples=20)
 @given(st.lists(GOOD_VALUES, min_size=1, max_size=10), st.lists(st.booleans(), max_size=10))
 def test_edits_end_in_the_last(edits: list[dict[str, Any]], seen: list[bool]) -> None:
     """Whichever of the edits the plan has seen."""

@@ -6,7 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coffer_common.resources.instance import MaintenanceWindow
@@ -109,7 +109,6 @@ MOMENTS = st.datetimes(datetime(2025, 1, 1), datetime(2028, 1, 1)).map(
 )
 
 
-@settings(deadline=None, max_examples=60)
 @given(WINDOWS, MOMENTS)
 def test_an_opening_begins_when_the_wall_clock_says(
     subject: MaintenanceWindow, now: datetime
@@ -129,7 +128,6 @@ def test_an_opening_begins_when_the_wall_clock_says(
         assert before.utcoffset() != local.utcoffset()
 
 
-@settings(deadline=None, max_examples=50)
 @given(WINDOWS, MOMENTS, st.integers(0, 8 * 1440))
 def test_no_opening_is_left_out(subject: MaintenanceWindow, now: datetime, minutes: int) -> None:
     """Looked at from a later moment within or before the same opening, it is the same one."""

@@ -34,7 +34,6 @@ from op_plan_worlds import (
 )
 
 
-@settings(deadline=None, max_examples=40)
 @given(worlds())
 def test_a_plan_never_raises_and_keeps_its_rules(subject: World) -> None:
     plan = plan_instance(subject)
@@ -97,7 +96,6 @@ def is_open(subject: Operation) -> bool:
 RUNNING = st.none() | st.just(ContainerFact("database", running=True, ready=True, restarts=0))
 
 
-@settings(deadline=None, max_examples=30)
 @given(
     st.sampled_from(["refused", "", None]),
     st.builds(
@@ -130,7 +128,6 @@ def test_silence_is_never_an_error_and_deletes_nothing(
         assert plan.status["phase"] in ("Active", "RestartRequired")
 
 
-@settings(deadline=None, max_examples=40)
 @given(worlds())
 def test_a_status_that_was_written_stays_as_it_is(subject: World) -> None:
     """No World makes a plan write a status that the next plan writes differently."""
@@ -142,7 +139,7 @@ def test_a_status_that_was_written_stays_as_it_is(subject: World) -> None:
     assert not [event for event in third.events if event.operation is None]
 
 
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 @given(GOOD_SPECS, st.lists(st.sampled_from(["pod", "agent", "slice", "kubelet"]), max_size=6))
 def test_whatever_happens_it_converges_and_falls_silent(
     spec: dict[str, Any], shocks: list[str]
@@ -162,7 +159,6 @@ def test_whatever_happens_it_converges_and_falls_silent(
     assert conditions(plan)["Ready"] == ("True", "Ready")
 
 
-@settings(deadline=None, max_examples=30)
 @given(OPERATIONS, OPERATIONS)
 def test_operations_run_one_at_a_time(some: list[Operation], more: list[Operation]) -> None:
     named = tuple(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coffer_common.resources.instance_status import Role
@@ -28,7 +28,6 @@ def turns(*members: Member, at_once: int = 2) -> list[str]:
     return sorted(name for _, name in roll_out(members, REQUEST, at_once).turn)
 
 
-@settings(deadline=None, max_examples=80)
 @given(MEMBERS, st.integers(1, 4))
 def test_a_wave_keeps_its_limits(members: tuple[Member, ...], at_once: int) -> None:
     found = roll_out(members, REQUEST, at_once)
@@ -92,7 +91,6 @@ def test_no_request_at_all_is_one_that_says_nothing() -> None:
     ]
 
 
-@settings(deadline=None, max_examples=30)
 @given(
     st.lists(st.sampled_from([*Role]), min_size=1, max_size=7),
     st.integers(1, 3),

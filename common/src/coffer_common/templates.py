@@ -6,10 +6,14 @@ installed editable. jinja2 is imported when something is rendered: not everybody
 """
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from coffer_common.errors import Permanent
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 CONFIG: Final = "config.template"
 VALIDATION_RULES: Final = "validation-rules.json"
@@ -57,31 +61,37 @@ def render(
     `datastore.version`, and what `extra` holds, such as `server_id`. Raises Permanent where there
     is no such template or it asks for something it was not given.
     """
-    from jinja2 import (  # noqa: PLC0415 - the operator has no jinja2
-        Environment,
-        FileSystemLoader,
-        StrictUndefined,
-        TemplateError,
-    )
+    from jinja2 import TemplateError  # noqa: PLC0415 - the operator has no jinja2
 
     path = find(datastore, version, name)
-    environment = Environment(
-        loader=FileSystemLoader(path.parent),
-        undefined=StrictUndefined,
-        autoescape=False,  # noqa: S701 - configuration files of engines, not HTML
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
     context: dict[str, object] = {
         "flavor": {"ram": flavor.ram_bytes // _MEBIBYTE, "vcpus": flavor.vcpus},
         "datastore": {"name": datastore, "version": version},
         **(extra or {}),
     }
     try:
-        return environment.get_template(path.name).render(context)
+        return _environment(path.parent).get_template(path.name).render(context)
     except TemplateError as error:
         raise Permanent(f"{name} of {datastore} {version}: {error}") from error
+
+
+@cache
+def _environment(folder: Path) -> "Environment":
+    """Where templates of `folder` come from; a compiled one is kept until its file changes."""
+    from jinja2 import (  # noqa: PLC0415 - the operator has no jinja2
+        Environment,
+        FileSystemLoader,
+        StrictUndefined,
+    )
+
+    return Environment(
+        loader=FileSystemLoader(folder),
+        undefined=StrictUndefined,
+        autoescape=False,  # noqa: S701 - configuration files of engines, not HTML
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
 
 
 def _candidates(datastore: str, version: str) -> tuple[str, ...]:
