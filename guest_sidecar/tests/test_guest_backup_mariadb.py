@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from coffer_common.wire import ConfigurationRequest, TaskState
+from coffer_common.wire import TaskState
 from guest_harness import MakePod, Pod, until
 from guest_restores import (
     Vault,
@@ -52,7 +52,6 @@ def bucket(tmp_path: Path) -> Iterator[Vault]:
 @pytest.fixture
 def source(mariadb_pod: MakePod) -> Pod:
     pod = mariadb_pod()
-    pod.configure(configuration=ConfigurationRequest(hash="h", values={"log_bin": "binlog"}))
     pod.start().until_running()
     fill(pod)
     return pod

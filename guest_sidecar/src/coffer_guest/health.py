@@ -83,6 +83,16 @@ class Health:
             before = self.probes
             self.probes = Probes(before.answered, before.failures + 1, error)
 
+    async def keep_house(self, engine: Engine, volume_bytes: int) -> None:
+        """Let an engine that answers remove what would fill the volume."""
+        if not self.probes.answered:
+            return
+        try:
+            async with asyncio.timeout(10):
+                await engine.keep_house(volume_bytes)
+        except (CofferError, TimeoutError, OSError) as error:
+            _log.warning("keeping the volume from being filled: %s", error)
+
     def forget_inventory(self) -> None:
         """What databases and users there are must be read again."""
         self._inventory_at = float("-inf")

@@ -201,6 +201,14 @@ class Engine(ABC):
         Raises EngineUnavailable within about `timeout_s`, also when the engine hangs.
         """
 
+    async def keep_house(self, volume_bytes: int) -> None:
+        """Remove what the engine would let grow until the volume is full.
+
+        Called every few seconds while it answers, so that it costs next to nothing where there is
+        nothing to do. Raises EngineUnavailable, Transient, UserError, OSError.
+        """
+        del volume_bytes
+
     @abstractmethod
     async def settings(self, names: Collection[str]) -> Mapping[str, Setting]:
         """These parameters as they are now; without those that the engine does not know.

@@ -25,7 +25,7 @@ from coffer_guest.engines.base import (
     Site,
     executable,
 )
-from coffer_guest.engines.mariadb import configuration, live, redo_log, schema
+from coffer_guest.engines.mariadb import binary_log, configuration, live, redo_log, schema
 from coffer_guest.engines.mariadb.session import Sessions
 
 _INITIALISE_TIMEOUT_S: Final = 300
@@ -124,6 +124,12 @@ class MariaDB(Engine):
 
     async def probe(self, timeout_s: float) -> str:
         return (await self._sessions.probe(timeout_s)).partition("-")[0]
+
+    async def keep_house(self, volume_bytes: int) -> None:
+        """Purge the oldest binary logs where all take more than their share of the volume."""
+        oldest_kept = binary_log.oldest_kept(self.site.data, binary_log.share_bytes(volume_bytes))
+        if oldest_kept is not None:
+            await self._sessions.call(lambda query: binary_log.purge(query, oldest_kept))
 
     async def settings(self, names: Collection[str]) -> Mapping[str, Setting]:
         return await self._sessions.call(lambda query: live.settings(query, names))

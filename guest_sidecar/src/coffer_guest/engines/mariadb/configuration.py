@@ -21,6 +21,17 @@ SYSTEM: Final = "90-system.cnf"
 INIT: Final = "init.sql"
 
 SOCKET: Final = "mariadb.sock"
+BINARY_LOG: Final = "binlog"  # in the data directory; followed by .000001, .index
+#: A backup tells its place in it. Rows, so that nothing depends on what functions say of
+#: themselves; synced, for InnoDB counts on it to know what was committed; small files, for the
+#: oldest go when all together take more than their share of the volume (see binary_log).
+_BINARY_LOG: Final = {
+    "log_bin": BINARY_LOG,
+    "binlog_format": "ROW",
+    "sync_binlog": 1,
+    "max_binlog_size": "32M",
+    "binlog_expire_logs_seconds": 86400,
+}
 
 #: Variables whose option has another name.
 OPTIONS: Final = {
@@ -96,6 +107,7 @@ def _system(folder: Path, port: int, site: Site, server_id: str) -> str:
         "unix_socket": "ON",
         "secure_file_priv": site.tmp,
         "feedback": "OFF",
+        **_BINARY_LOG,
     }
     lines = (f"{name} = {value}\n" for name, value in values.items())
     return "".join(("[mariadbd]\n", *lines, "skip_log_error\n"))
