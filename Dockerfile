@@ -99,10 +99,14 @@ RUN echo 'coffer:x:999:' >>/etc/group \
 COPY --from=packages-guest /opt/coffer /opt/coffer
 
 FROM guest AS engine-mariadb
+# mariadb-dump alone of mariadb-client, which depends on Perl.
 RUN export DEBIAN_FRONTEND=noninteractive \
     && apt-get -q -o Acquire::Retries=1 update \
     && apt-get -q -o Acquire::Retries=1 install -y --no-install-recommends \
         mariadb-server-core mariadb-client-core mariadb-backup \
+    && cd /tmp && apt-get -q -o Acquire::Retries=1 download mariadb-client \
+    && dpkg-deb --fsys-tarfile mariadb-client_*.deb | tar -x -C / ./usr/bin/mariadb-dump \
+    && rm mariadb-client_*.deb && mariadb-dump --version \
     && install -d -o 999 -g 999 /usr/share/coffer/mariadb/data \
     && rm -rf /var/cache/apt/* /var/cache/debconf/*-old /var/cache/ldconfig/* \
         /var/lib/apt/lists/* /var/lib/dpkg/*-old /var/log/*
