@@ -111,7 +111,7 @@ def test_a_rejected_one_is_never_the_target(steps: list[tuple[str, Configuration
     state = Record(uid="u")
     for step, one in steps:
         state = STEPS[step](state, one)
-        status = shown.status(state, None, None)
+        status = shown.status(state, None, None, None)
         if status.rejected is not None:
             assert status.rejected.hash == status.accepted
         if state.suspect is not None:

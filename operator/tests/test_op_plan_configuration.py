@@ -485,3 +485,12 @@ def test_an_engine_that_was_stopped_gets_its_values_too() -> None:
     assert subject.agent is not None
     engine = subject.agent.status.engine.model_copy(update={"state": EngineState.STOPPED})
     assert puts(plan_instance(with_agent(subject, engine=engine))) == [NEW]
+
+
+def test_an_instance_says_what_hinders_its_values() -> None:
+    hindered = taken(NEW, "old").model_copy(update={"hindered": "lock wait timeout"})
+    subject = with_agent(attached(), configuration=hindered)
+    plan = plan_instance(subject)
+    assert puts(plan) == []
+    assert conditions(plan)["ConfigurationApplied"] == ("False", "Applying")
+    assert "lock wait timeout" in message(plan)

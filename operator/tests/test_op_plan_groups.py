@@ -225,6 +225,15 @@ def test_a_rollout_that_fails_stops_and_says_where(cause: RejectionCause, state:
     assert states(plan_configuration(mended)) == {"a": "Applying", "b": "Applying"}
 
 
+def test_one_that_is_hindered_is_named_with_what_hinders_it() -> None:
+    hindered = taken(NEW, OLD).model_copy(update={"hindered": "lock wait timeout"})
+    subject = group_world(group(LIVE, rollout={"maxConcurrent": 1}), member("a", hindered))
+    subject = replace(subject, members=(*subject.members, member("b", taken(OLD, OLD))))
+    plan = plan_configuration(subject)
+    assert states(plan) == {"a": "Unreachable", "b": "Applying"}
+    assert "lock wait timeout" in plan.status["instances"][0]["message"]
+
+
 def test_members_that_the_group_is_not_for_do_not_take_part() -> None:
     strange = member("b", version_name="redis-7.0")
     subject = group_world(group(LIVE), member("a", taken(NEW, NEW)), strange)

@@ -68,6 +68,13 @@ def test_who_is_at_work_holds_a_place_and_who_is_done_does_not() -> None:
     assert turns(at_work, done, member("c"), member("d")) == ["c"]
 
 
+def test_who_is_at_work_for_too_long_holds_no_place() -> None:
+    hindered = taken(NEW, "old").model_copy(update={"hindered": "lock wait timeout"})
+    assert turns(member("a", hindered), member("b"), member("c"), member("d")) == ["b", "c"]
+    done = taken(NEW, NEW).model_copy(update={"hindered": "of before"})
+    assert roll_out([member("a", done)], REQUEST, 2).stages["prod", "a"] is Stage.DONE
+
+
 def test_replicas_go_first_and_then_by_name() -> None:
     members = [member("b"), member("a", role=Role.SOURCE), member("z", role=Role.REPLICA)]
     assert [m.name for m in in_order(members)] == ["z", "a", "b"]

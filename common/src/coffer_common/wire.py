@@ -89,6 +89,7 @@ class ConfigurationStatus(Wire):
     rejected: RejectedConfiguration | None = None
     drift: Drift | None = None  # the latest one
     port: int | None = None  # that the running engine was started with
+    hindered: str | None = None  # why `accepted` is not in force after a long time; tried on
 
 
 class RestoreWanted(Wire):

@@ -20,6 +20,7 @@ from coffer_guest import launch_machine
 from coffer_guest.configuration import decision, folder, record, shown
 from coffer_guest.configuration.defaults import defaults
 from coffer_guest.configuration.live import Live
+from coffer_guest.configuration.patience import Patience
 from coffer_guest.configuration.record import Process, Record, Request, Start
 from coffer_guest.engine_state import View, failed_start, same_process
 from coffer_guest.engines.base import Engine, LaunchSpec, Refused
@@ -72,6 +73,7 @@ class Keeper:
         self._looked_at = 0.0
         self._seen: tuple[View | None, bool, bool] = (None, False, False)
         self._before: tuple[str, str | None, int] | None = None  # starts that failed without us
+        self._patience = Patience()
         self._shown = ""
         self._writing = asyncio.Lock()
         self._wake = asyncio.Event()
@@ -160,7 +162,8 @@ class Keeper:
         if self._record is None:
             return None
         start = self._starts.get(view.configuration or "") if view is not None else None
-        return shown.status(self._record, self._process_of(view), start)
+        hindered = self._patience.hindered(record.behind(self._record))
+        return shown.status(self._record, self._process_of(view), start, hindered)
 
     # --- turns ----------------------------------------------------------------------------------
     async def run(self) -> None:
@@ -171,8 +174,10 @@ class Keeper:
             try:
                 pause_s = await self._turn()
                 retry_s = _RETRY_S[0]
+                self._patience.met("")
             except (OSError, CofferError) as error:
                 _log.warning("configuration: %s; again in %.1f s", error, retry_s)
+                self._patience.met(" ".join(str(error).split()))
                 pause_s, retry_s = retry_s, min(retry_s * 2, _RETRY_S[1])
             except Exception:  # noqa: BLE001 - the boundary of the loop, as in supervisor
                 _log.exception("configuration")

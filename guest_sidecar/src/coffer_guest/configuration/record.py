@@ -71,6 +71,14 @@ def target(record: Record) -> Request:
     return record.fallback if record.rejected is not None else record.wanted
 
 
+def behind(record: Record) -> str | None:
+    """The hash of the newest request while it is neither in force nor rejected."""
+    wanted = record.wanted
+    if wanted is None or wanted == record.live or record.rejected is not None:
+        return None
+    return wanted.hash
+
+
 def adopt(record: Record | None, uid: str, mounted: Request) -> Record:
     """The record of an instance: what it last asked for, else what it was created with."""
     if record is not None and record.uid == uid:

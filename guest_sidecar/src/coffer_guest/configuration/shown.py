@@ -11,7 +11,9 @@ from coffer_guest.engines.base import Engine
 from coffer_guest.files import write_file
 
 
-def status(record: Record, process: Process | None, started: Start | None) -> ConfigurationStatus:
+def status(
+    record: Record, process: Process | None, started: Start | None, hindered: str | None
+) -> ConfigurationStatus:
     """For the operator; `started` is what the last process was started with. Pure."""
     return ConfigurationStatus(
         accepted=record.wanted.hash if record.wanted else None,
@@ -20,6 +22,7 @@ def status(record: Record, process: Process | None, started: Start | None) -> Co
         rejected=record.rejected,
         drift=record.drift,
         port=decision.layers(started).port if started else None,
+        hindered=hindered,
     )
 
 

@@ -189,7 +189,8 @@ def _entry(member: Member, request: ConfigurationRequest, rollout: Rollout) -> _
         waiting = _told(member, AttachedState.WAITING, text)
         return replace(waiting, at_work=not rollout.failed)
     if member.reachable and said is not None:
-        return _told(member, AttachedState.UNREACHABLE, "it cannot take values now; see it")
+        why = f"tried on: {one_line(said.hindered)}" if said.hindered else "see it"
+        return _told(member, AttachedState.UNREACHABLE, f"it cannot take values now; {why}")
     return _told(member, AttachedState.UNREACHABLE, "it gets the values when it answers")
 
 

@@ -235,6 +235,10 @@ def _applied(
     if wanted.invalid is not None:
         text = f"{wanted.invalid} (the last valid values are used)"
         return Applied(Truth.FALSE, reasons.CONFIGURATION_INVALID, text)
+    said = view.live.configuration if view.live is not None else None
+    if said is not None and said.hindered is not None:
+        text = one_line(f"the values are not in force yet, and tried on: {said.hindered}")
+        return Applied(Truth.FALSE, reasons.APPLYING, text)
     if found.stage is Stage.UNREACHABLE:
         return _unreachable(view, former)
     if found.stage is Stage.FAILED:

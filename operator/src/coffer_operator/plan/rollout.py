@@ -26,7 +26,7 @@ Name = tuple[str, str]  # namespace and name
 class Stage(Enum):
     """How far a member is with the values that are wanted."""
 
-    UNREACHABLE = auto()  # cannot tell
+    UNREACHABLE = auto()  # cannot tell, or has tried for so long that nobody waits for it
     WAITING = auto()  # it does not have them yet
     RUNNING = auto()  # it has them and is at work
     DONE = auto()  # they are in force, apart from those that a restart brings
@@ -63,7 +63,9 @@ def stage_of(member: Member, request: ConfigurationRequest) -> Stage:
         return Stage.UNREACHABLE
     if not has(said.accepted, request):
         return Stage.UNREACHABLE if member.held else Stage.WAITING
-    return Stage.DONE if is_live(said, request) else Stage.RUNNING
+    if is_live(said, request):
+        return Stage.DONE
+    return Stage.UNREACHABLE if said.hindered is not None else Stage.RUNNING
 
 
 def has(accepted: str | None, request: ConfigurationRequest) -> bool:
