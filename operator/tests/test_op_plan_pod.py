@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from coffer_common.wire import EngineState
+from coffer_operator.plan.clock import after
 from coffer_operator.plan.instance import plan_instance
 from coffer_operator.plan.model import EmptySlice, FillSlice
+from coffer_operator.plan.serving import STARTS_SLOWLY_S
 from coffer_operator.plan.world import ContainerFact, PodFact, SliceFact, World
 from op_plan_cluster import (
     advance,
@@ -313,6 +315,21 @@ def test_what_kubelet_waits_for_is_told(
     subject = with_pod(ready_world(), phase="Pending", ready=False, guest=guest, database=database)
     plan = plan_instance(replace(subject, agent=None))
     assert message_of(plan.status, "Available") == said
+
+
+def test_a_pod_that_takes_long_to_start_sends_to_kubelets_events() -> None:
+    waits = container(waiting_reason="ContainerCreating")
+    subject = with_pod(ready_world(), phase="Pending", ready=False, guest=waits, database=None)
+    assert subject.pod is not None
+    pod = replace(subject.pod, scheduled_at=subject.now)
+    subject = replace(subject, agent=None, pod=pod)
+    plan = plan_instance(subject)
+    assert message_of(plan.status, "Available") == "the pod is being started"
+    assert plan.requeue_after_s is not None
+    assert plan.requeue_after_s <= STARTS_SLOWLY_S
+    later = replace(subject, now=after(subject.now, STARTS_SLOWLY_S))
+    said = message_of(plan_instance(later).status, "Available")
+    assert f"kubectl describe pod {pod.name}" in said
 
 
 def test_a_container_in_back_off_is_a_crash_loop() -> None:

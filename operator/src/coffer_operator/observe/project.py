@@ -167,6 +167,11 @@ def _pod(obj: Json) -> PodFact:
         database=_container(status.get("containerStatuses"), naming.DATABASE_CONTAINER),
         labels=metadata.get("labels") or {},
         created_at=timestamp(metadata.get("creationTimestamp")),
+        scheduled_at=(
+            timestamp(scheduled.get("lastTransitionTime"))
+            if scheduled.get("status") == "True"
+            else None
+        ),
     )
 
 

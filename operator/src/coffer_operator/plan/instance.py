@@ -338,7 +338,7 @@ def _wake_at(
     """When the certificate, the turn in a rollout and the maintenance window come."""
     waits_s = [s for s in (renewal_in_s, view.configured.turn_in_s) if s is not None]
     moments = [after(world.now, wait_s) for wait_s in waits_s]
-    more = (auto.wake_at, view.restore.wake_at)
+    more = (auto.wake_at, view.restore.wake_at, view.serving.wake_at)
     return [*moments, *(moment for moment in more if moment is not None)]
 
 

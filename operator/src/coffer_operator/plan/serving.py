@@ -6,26 +6,30 @@ the answer is Unknown, which is no error.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from coffer_common.resources.base import Condition
 from coffer_common.wire import EngineState, EngineStatus
 from coffer_operator.plan import reasons
 from coffer_operator.plan.agent import AgentView
+from coffer_operator.plan.clock import after
 from coffer_operator.plan.finding import Finding, Severity, Truth
 from coffer_operator.plan.pod import PodVerdict, crash_loops
 from coffer_operator.plan.wording import one_line
 from coffer_operator.plan.world import ContainerFact, PodFact, World
 
+STARTS_SLOWLY_S: Final = 60.0  # on its node; then kubelet's events are worth a look
 _USUAL: Final = frozenset({"ContainerCreating", "PodInitializing"})
 
 
 @dataclass(frozen=True)
 class Serving:
-    """Status of Available, and what it means for the instance."""
+    """Status of Available, and what it means for the instance; `wake_at`: it may change by then."""
 
     available: Truth
     finding: Finding
+    wake_at: datetime | None = None
 
 
 def judge_serving(
@@ -106,7 +110,7 @@ def _by_kubelet(
     conditions: Mapping[str, Condition],
 ) -> Serving:
     if verdict.runs is False:
-        return _stopping() if pod.deleting else _not_running(pod, verdict)
+        return _stopping() if pod.deleting else _not_running(pod, verdict, world.now)
     if world.node_ready is False:
         return _unknown(
             reasons.NODE_NOT_READY,
@@ -137,7 +141,7 @@ def _not_asked_yet(pod: PodFact, former: Condition | None) -> Serving | None:
     return None
 
 
-def _not_running(pod: PodFact, verdict: PodVerdict) -> Serving:
+def _not_running(pod: PodFact, verdict: PodVerdict, now: datetime) -> Serving:
     if verdict.trouble is not None:
         return Serving(Truth.FALSE, verdict.trouble)
     database = pod.database
@@ -150,11 +154,17 @@ def _not_running(pod: PodFact, verdict: PodVerdict) -> Serving:
             "its log, mend the cause, then run a ResetStatus operation",
         )
     said = _waits_for(pod.guest) or _waits_for(database)
-    return _no(
-        Severity.PROGRESS,
-        reasons.POD_STARTING,
-        f"the pod is being started ({said})" if said else "the pod is being started",
-    )
+    if said:
+        return _no(Severity.PROGRESS, reasons.POD_STARTING, f"the pod is being started ({said})")
+    slow_at = after(pod.scheduled_at, STARTS_SLOWLY_S) if pod.scheduled_at is not None else None
+    text = "the pod is being started"
+    if slow_at is not None and slow_at <= now:
+        text = (
+            f"the pod takes long to start; kubectl describe pod {pod.name} tells what it waits "
+            "for, such as a volume that cannot be mounted"
+        )
+    finding = Finding(Severity.PROGRESS, reasons.POD_STARTING, text)
+    return Serving(Truth.FALSE, finding, slow_at if slow_at is not None and slow_at > now else None)
 
 
 def _waits_for(container: ContainerFact | None) -> str | None:

@@ -77,6 +77,7 @@ class PodFact:
     database: ContainerFact | None
     labels: Mapping[str, str] = field(default_factory=dict)
     created_at: datetime | None = None
+    scheduled_at: datetime | None = None  # since when it has a node
 
 
 @dataclass(frozen=True)
