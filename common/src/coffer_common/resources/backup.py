@@ -131,6 +131,13 @@ class BackupStorageStatus(Resource):
             json_schema_extra=DATE_TIME,
         ),
     ] = None
+    swept_at: Annotated[
+        str | None,
+        Field(
+            description="When what backups that died had left in the bucket was last removed.",
+            json_schema_extra=DATE_TIME,
+        ),
+    ] = None
     key_id: Annotated[str | None, Field(description="Key that new backups get.")] = None
     secrets_revision: Annotated[
         str | None, Field(description="Of spec and Secrets as they were probed.")

@@ -49,6 +49,7 @@ class WorkerOrder:
     image: str
     path: str = ""
     digest: str | None = None
+    running: tuple[str, ...] = ()  # sweep: ids of backups that are being taken
 
     @property
     def name(self) -> str:
@@ -65,6 +66,7 @@ def worker_pod(order: WorkerOrder) -> Object:
         "storage": storage_access(order.storage),
         "path": order.path,
         "digest": order.digest,
+        "running": order.running,
     }
     return {
         "apiVersion": "v1",

@@ -52,6 +52,7 @@ class BackupObserver:
             storage=storage,
             secrets=secrets,
             workers=self._backups.workers_of(key, uid),
+            running=self._backups.running_in(key.namespace),
             image=self._image,
             failure=self._backups.memory(BACKUP_STORAGE, key, uid).failure,
         )

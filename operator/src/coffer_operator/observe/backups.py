@@ -92,6 +92,11 @@ class BackupCache:
         found = sorted(self._by_namespace[namespace].items())
         return tuple(backup for _, backup in found if backup is not None)
 
+    def running_in(self, namespace: str) -> tuple[str, ...]:
+        """Ids of the backups that are being taken."""
+        running = (b for b in self.backups_in(namespace) if b.status.phase is BackupPhase.RUNNING)
+        return tuple(backup.metadata.uid for backup in running)
+
     def workers_of(self, key: Key, uid: str) -> tuple[WorkerFact, ...]:
         """The storage workers of one very object."""
         return tuple(w for w in self.workers.of(key).values() if w.owner_uid == uid)

@@ -43,12 +43,16 @@ class SecretsFact:
 
 @dataclass(frozen=True)
 class StorageWorld:
-    """A BackupStorage with everything around it, at one moment."""
+    """A BackupStorage with everything around it, at one moment.
+
+    `running` are the ids of the namespace's backups that are being taken.
+    """
 
     now: datetime
     storage: BackupStorage
     secrets: SecretsFact
     workers: tuple[WorkerFact, ...] = ()
+    running: tuple[str, ...] = ()
     image: str = ""  # of storage workers; "": there is none to make them of
     failure: ActFailure | None = None
 

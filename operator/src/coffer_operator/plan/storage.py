@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from coffer_common import naming
 from coffer_common.resources.backup import BackupStorage, BackupStorageStatus
+from coffer_common.resources.base import Condition
 from coffer_common.wire import StorageOperation
 from coffer_operator.build.worker import WorkerOrder
 from coffer_operator.plan import reasons
@@ -20,10 +21,12 @@ from coffer_operator.plan.conditions import Conditions, by_type
 from coffer_operator.plan.errand import Errand
 from coffer_operator.plan.finding import Finding, Severity, Truth
 from coffer_operator.plan.model import EventNote
+from coffer_operator.plan.storage_sweep import judge_sweep
 from coffer_operator.plan.worker import WorkerState, WorkerVerdict, judge_worker, spent
 from coffer_operator.plan.world import ActFailure
 
 SECRETS_EVERY_S: Final = 180.0  # Secrets are not watched
+PROBE_SOON_S: Final = 10.0
 PROBE_AGAIN_S: Final = 120.0
 WORKER_EVERY_S: Final = 60.0  # its end is told; its being late is not
 
@@ -65,14 +68,35 @@ def _judge(world: StorageWorld, wanted: str) -> Errand:
     same = status.secrets_revision == wanted and ready is not None
     if same and ready is not None and ready.status == Truth.TRUE:
         good = Finding(Severity.GOOD, ready.reason, ready.message)
-        return _told(world, good, requeue_s=SECRETS_EVERY_S)
+        return _sweep(world, good)
     if same and ready is not None and ready.reason == reasons.PROBE_FAILED:
         failed = Finding(Severity.STALLED, ready.reason, ready.message)
-        due = after(from_text(status.probed_at) or world.now, PROBE_AGAIN_S)
+        probed_at = from_text(status.probed_at) or world.now
+        due = after(probed_at, _again_s(ready, probed_at))
         if world.now < due:
             return _told(world, failed, requeue_s=(due - world.now).total_seconds())
         return _probe(world, wanted, failed)
     return _probe(world, wanted, None)
+
+
+def _sweep(world: StorageWorld, good: Finding) -> Errand:
+    """All is well; once a day there is something to do."""
+    sweep = judge_sweep(world)
+    return _told(
+        world,
+        good,
+        worker=sweep.order,
+        task=sweep.task,
+        update={"swept_at": sweep.swept_at} if sweep.swept_at is not None else None,
+        more=(sweep.event,) if sweep.event is not None else (),
+        requeue_s=SECRETS_EVERY_S,
+    )
+
+
+def _again_s(failed: Condition, probed_at: datetime) -> float:
+    """Soon at first, for somebody may be at it, and then ever more rarely."""
+    since = from_text(failed.last_transition_time) or probed_at
+    return min(max((probed_at - since).total_seconds(), PROBE_SOON_S), PROBE_AGAIN_S)
 
 
 def _probe(world: StorageWorld, wanted: str, failed: Finding | None) -> Errand:
@@ -114,12 +138,12 @@ def _proved(world: StorageWorld, wanted: str, verdict: WorkerVerdict) -> Errand:
         found = Finding(
             Severity.STALLED,
             reasons.PROBE_FAILED,
-            f"{verdict.message} (tried again every {PROBE_AGAIN_S / 60:.0f} minutes)",
+            f"{verdict.message} (it is tried again)",
         )
     update = {"probed_at": to_text(world.now), "secrets_revision": wanted}
     if verdict.state is WorkerState.DONE:
         update["key_id"] = world.secrets.key_id or ""
-    requeue_s = SECRETS_EVERY_S if verdict.state is WorkerState.DONE else PROBE_AGAIN_S
+    requeue_s = SECRETS_EVERY_S if verdict.state is WorkerState.DONE else PROBE_SOON_S
     return _told(world, found, update=update, requeue_s=requeue_s)
 
 
@@ -135,6 +159,7 @@ def _told(
     worker: WorkerOrder | None = None,
     task: str | None = None,
     update: dict[str, str] | None = None,
+    more: tuple[EventNote, ...] = (),
     requeue_s: float | None = None,
 ) -> Errand:
     status = world.storage.status.model_copy(
@@ -149,7 +174,7 @@ def _told(
     return Errand(
         status=as_api(status),
         worker=worker,
-        events=_events(world, found),
+        events=(*_events(world, found), *more),
         spent_workers=spent(world.workers, task),
         requeue_after_s=requeue_s,
     )
