@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import pytest
 
@@ -56,6 +57,19 @@ def kube(cluster: Cluster, target: Target, installed: Installed) -> Kube:
 @pytest.fixture
 def space(kube: Kube, request: pytest.FixtureRequest) -> Iterator[Space]:
     """A namespace of the test's own; what is in it is printed when the test fails."""
+    with own_namespace(kube, request) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shared_space(kube: Kube, request: pytest.FixtureRequest) -> Iterator[Space]:
+    """A namespace of all tests of a module, for what is too slow to be made for each."""
+    with own_namespace(kube, request) as made:
+        yield made
+
+
+@contextmanager
+def own_namespace(kube: Kube, request: pytest.FixtureRequest) -> Iterator[Space]:
     made = Space(kube, f"t-{secrets.token_hex(4)}")
     kube.run("create", "namespace", made.name)
     failed_before = request.session.testsfailed
@@ -70,8 +84,8 @@ def space(kube: Kube, request: pytest.FixtureRequest) -> Iterator[Space]:
 def describe(space: Space) -> None:
     """Print the story of a namespace: objects, events, logs."""
     looks = [
-        ("get", "dbi,dbop,sts,pods,pvc,services,endpointslices", "-o", "wide"),
-        ("get", "dbi,dbop", "-o", "yaml"),
+        ("get", "dbi,dbop,dbs,dbb,sts,pods,pvc,services,endpointslices", "-o", "wide"),
+        ("get", "dbi,dbop,dbs,dbb", "-o", "yaml"),
         ("get", "events", "--sort-by=.lastTimestamp"),
         ("logs", "-l", "coffer.dev/instance", "--all-containers", "--prefix", "--tail=60"),
     ]

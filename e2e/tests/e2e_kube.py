@@ -26,6 +26,8 @@ PATHS = {
     "databaseinstance": _OURS + "databaseinstances",
     "configurationgroup": _OURS + "configurationgroups",
     "operation": _OURS + "operations",
+    "backup": _OURS + "backups",
+    "backupstorage": _OURS + "backupstorages",
     "namespace": "/api/v1/namespaces",
     "pod": _CORE + "pods",
     "service": _CORE + "services",

@@ -7,24 +7,9 @@ import pytest
 from e2e_kube import Space, wait_until
 from e2e_manifests import instance
 from e2e_processes import engine, engines
+from e2e_redis import redis
 
 pytestmark = pytest.mark.e2e
-
-
-def redis(space: Space, *command: str) -> str:
-    """Output of redis-cli in the pod, through the Service, as the user of the binding Secret."""
-    binding = space.secret("cache-app")
-    script = (
-        'read -r password; REDISCLI_AUTH="$password" exec redis-cli -h "$0" -p "$1" --user "$2"'
-        ' "${@:3}"'
-    )
-    argv = ["bash", "-c", script, space.service_ip("cache-rw"), binding["port"]]
-    argv += [binding["username"], *command]
-    return space.kube.run(
-        *("exec", "-i", "-n", space.name, "cache-0", "-c", "database", "--"),
-        *argv,
-        stdin=binding["password"] + "\n",
-    ).strip()
 
 
 def test_redis_serves_its_user_and_keeps_its_data(space: Space) -> None:
