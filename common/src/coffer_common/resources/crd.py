@@ -124,6 +124,7 @@ KINDS: Final = (
         (
             Column("Type", ".spec.type", "What to do."),
             Column("Instance", ".spec.instanceRef.name", "The instance to act on."),
+            Column("Backup", ".spec.backupRef.name", "The Backup to verify.", wide=True),
             Column("Phase", ".status.phase", "Where it is in its life."),
             Column("Step", ".status.step", "The step it is at."),
             Column("Status", ".status.message", "What it waits for, or why it failed."),

@@ -1,26 +1,29 @@
-"""Operation: one action on an instance, with its progress in status."""
+"""Operation: one action on an instance or a backup, with its progress in status."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from coffer_common.naming import MAX_INSTANCE_NAME
+from coffer_common.resources.backup import BackupRef
 from coffer_common.resources.base import (
     CONDITION_LIST,
     DATE_TIME,
     Condition,
     Metadata,
     Resource,
+    cel,
     immutable,
 )
 
 
 class OperationType(StrEnum):
-    """What can be asked of an instance."""
+    """What can be asked for."""
 
     RESTART = "Restart"
     RESET_STATUS = "ResetStatus"
+    VERIFY_BACKUP = "VerifyBackup"
 
 
 class InstanceRef(Resource):
@@ -37,9 +40,29 @@ class InstanceRef(Resource):
 
 
 class OperationSpec(Resource):
-    """What to do, and with which instance. Cannot change."""
+    """What to do, and with what. Cannot change."""
 
-    instance_ref: Annotated[InstanceRef, Field(description="The instance to act on.")]
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                "has(self.backupRef) == (self.type == 'VerifyBackup')",
+                "spec.backupRef is for type VerifyBackup, which needs it",
+            ),
+            (
+                "has(self.instanceRef) == (self.type != 'VerifyBackup')",
+                "spec.instanceRef is needed, except for type VerifyBackup, which has none",
+            ),
+        )
+    )
+
+    instance_ref: Annotated[
+        InstanceRef | None,
+        Field(description="The instance to act on; VerifyBackup acts on none."),
+    ] = None
+    backup_ref: Annotated[
+        BackupRef | None,
+        Field(description="VerifyBackup: the Backup that is restored into a scratch instance."),
+    ] = None
     type: Annotated[OperationType, Field(description="What to do.")]
     not_after: Annotated[
         str | None,
@@ -64,6 +87,16 @@ class OperationPhase(StrEnum):
     EXPIRED = "Expired"
 
 
+class OperationOutcome(Resource):
+    """How it will have ended once what it made is removed."""
+
+    phase: Annotated[
+        Literal["Completed", "Failed"], Field(description="The phase that it is going to have.")
+    ]
+    reason: Annotated[str, Field(description="One word, CamelCase.")]
+    message: Annotated[str, Field(description="What was found out.")]
+
+
 class OperationStatus(Resource):
     """How far it is."""
 
@@ -76,6 +109,9 @@ class OperationStatus(Resource):
     ] = None
     step: Annotated[str | None, Field(description="The step it is at.")] = None
     message: Annotated[str | None, Field(description="What it waits for, or why it failed.")] = None
+    outcome: Annotated[
+        OperationOutcome | None, Field(description="How it ends; it still has to clean up.")
+    ] = None
     started_at: Annotated[
         str | None, Field(description="When it began.", json_schema_extra=DATE_TIME)
     ] = None
@@ -92,7 +128,7 @@ class OperationStatus(Resource):
 
 
 class Operation(Resource):
-    """One action on an instance."""
+    """One action on an instance or a backup."""
 
     metadata: Metadata
     spec: Annotated[

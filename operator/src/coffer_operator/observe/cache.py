@@ -280,8 +280,8 @@ def _instance(obj: project.Json) -> tuple[DatabaseInstance | None, Key]:
 
 def _operation(obj: project.Json) -> tuple[Operation | None, Key | None]:
     found = project.resource(Operation, obj)
-    if found is None:
-        return None, None
+    if found is None or found.spec.instance_ref is None:
+        return found, None
     return found, Key(ref_of(obj).namespace, found.spec.instance_ref.name)
 
 

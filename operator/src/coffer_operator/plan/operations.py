@@ -85,7 +85,8 @@ def plan_orphan(operation: Operation, now: datetime) -> Plan:
 
 
 def _await_instance(operation: Operation, now: datetime) -> Operations:
-    name = operation.spec.instance_ref.name
+    reference = operation.spec.instance_ref
+    name = reference.name if reference is not None else ""
     created = from_text(operation.metadata.creation_timestamp) or now
     grace_ends = after(created, ORPHAN_GRACE_S)
     over = now >= grace_ends
