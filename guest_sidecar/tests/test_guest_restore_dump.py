@@ -12,6 +12,7 @@ from guest_restores import (
     Vault,
     awaiting,
     backup,
+    begin_backup,
     directory,
     ended,
     fill,
@@ -84,3 +85,10 @@ def test_some_databases_and_a_physical_one(pod: Pod, vault: Vault) -> None:
     task = load(pod, vault, physical.path, "physical-load")
     assert (task.state, task.reason, task.permanent) == (TaskState.FAILED, "NotLogical", True)
     assert os.listdir(vault.folder(physical.path))
+
+
+def test_a_physical_backup_of_some_databases_is_none(pod: Pod, vault: Vault) -> None:
+    begin_backup(pod, vault, "half", strategy="MariaBackup", databases=("shop",))
+    task = ended(pod, "half")
+    assert (task.state, task.reason, task.permanent) == (TaskState.FAILED, "StrategyInvalid", True)
+    assert "MySQLDump" in task.message

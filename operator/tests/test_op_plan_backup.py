@@ -105,7 +105,14 @@ def test_the_agent_is_asked_until_it_knows_the_task() -> None:
     body = BackupTask.model_validate({**call.payload, "storage": access.model_dump()})
     assert body.backup_id == BACKUP_UID
     assert body.instance == {"uid": UID, "name": "shop", "namespace": "prod"}
-    assert (body.strategy, body.parent) == ("MariaBackup", None)
+    assert (body.strategy, body.parent, body.databases) == ("MariaBackup", None, ())
+
+
+def test_the_agent_is_told_which_databases_to_dump() -> None:
+    world = running(strategy="MySQLDump", databases=["shop", "odd-name"])
+    (call,) = plan_backup(world).calls
+    assert isinstance(call, PutTask)
+    assert call.payload["databases"] == ["shop", "odd-name"]
 
 
 def test_progress_is_told_every_other_second_at_most() -> None:

@@ -1,7 +1,7 @@
 """BackupStorage, Backup and BackupSchedule: where backups are, what one is, when they are taken."""
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -17,6 +17,8 @@ from coffer_common.resources.base import (
     cel,
     immutable,
 )
+
+MAX_DATABASES: Final = 64
 
 
 class SecretRef(Resource):
@@ -211,6 +213,11 @@ class BackupSpec(Resource):
                 "!has(self.parentRef) || (has(self.type) && self.type == 'incremental')",
                 "spec.parentRef is for type incremental",
             ),
+            (
+                "!has(self.databases) || size(self.databases) == 0 || has(self.strategy)",
+                "spec.databases needs spec.strategy: one that takes databases one by one, such as "
+                "MySQLDump",
+            ),
         )
     )
 
@@ -259,6 +266,15 @@ class BackupSpec(Resource):
             json_schema_extra=immutable("spec.strategy"),
         ),
     ] = None
+    databases: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=64)], ...],
+        Field(
+            description="Databases to back up, for a strategy that takes them one by one "
+            "(MySQLDump); without it, all.",
+            max_length=MAX_DATABASES,
+            json_schema_extra=immutable("spec.databases"),
+        ),
+    ] = ()
     keep: Annotated[bool, Field(description="Never removed by a schedule's retention.")] = False
     deletion_policy: Annotated[
         ObjectsPolicy,

@@ -228,6 +228,7 @@ def _ask(world: BackupWorld) -> Errand:
         },
         "strategy": status.strategy,
         "parent": status.parent,
+        "databases": list(backup.spec.databases),
     }
     call = PutTask(task_id(world), KIND, world.storage.spec, payload)
     wanted = None

@@ -72,6 +72,12 @@ class _Taking:
                 "StrategyInvalid",
                 f"{kind.name} backs up {kind.manager}, and this is {self._instance.manager}",
             )
+        if self._task.databases and not kind.logical:
+            raise UserError(
+                "StrategyInvalid",
+                f"{kind.name} backs up everything: single databases are for a strategy that takes "
+                f"them one by one, such as MySQLDump",
+            )
         with self._scratch() as scratch:
             scene = Scene(self._context.site, scratch, self._task.databases)
             choice = self._choose(kind, scene, marker)
