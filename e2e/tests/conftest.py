@@ -1,4 +1,4 @@
-"""A cluster of the tests' own with Coffer installed by its chart, and a namespace for each test.
+"""A cluster of each test process's own with Coffer installed by its chart, and a namespace for each test.
 
 KEEP=1 leaves the cluster up; the next run begins by taking it down.
 """
@@ -20,7 +20,7 @@ from coffer_demo.progress import Steps
 from coffer_demo.target import Target
 from e2e_kube import Kube, KubectlError, Space, wait_until
 
-TAG = "e2e"
+TAG = f"e2e{os.environ.get('PYTEST_XDIST_WORKER', '')}"  # each process has a cluster of its own
 WEBHOOK = ("validatingwebhookconfiguration", "coffer")
 
 
