@@ -24,6 +24,7 @@ class OperationType(StrEnum):
     RESTART = "Restart"
     RESET_STATUS = "ResetStatus"
     VERIFY_BACKUP = "VerifyBackup"
+    RESTORE_DATABASES = "RestoreDatabases"
 
 
 class InstanceRef(Resource):
@@ -45,8 +46,8 @@ class OperationSpec(Resource):
     model_config = ConfigDict(
         json_schema_extra=cel(
             (
-                "has(self.backupRef) == (self.type == 'VerifyBackup')",
-                "spec.backupRef is for type VerifyBackup, which needs it",
+                "has(self.backupRef) == (self.type in ['VerifyBackup', 'RestoreDatabases'])",
+                "spec.backupRef is for types VerifyBackup and RestoreDatabases, which need it",
             ),
             (
                 "has(self.instanceRef) == (self.type != 'VerifyBackup')",
@@ -61,7 +62,10 @@ class OperationSpec(Resource):
     ] = None
     backup_ref: Annotated[
         BackupRef | None,
-        Field(description="VerifyBackup: the Backup that is restored into a scratch instance."),
+        Field(
+            description="VerifyBackup: the Backup that is restored into a scratch instance. "
+            "RestoreDatabases: the one, by MySQLDump, that is loaded into the instance."
+        ),
     ] = None
     type: Annotated[OperationType, Field(description="What to do.")]
     not_after: Annotated[

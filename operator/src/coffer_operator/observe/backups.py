@@ -118,6 +118,13 @@ class BackupCache:
         storage = self.storage(Key(namespace, name)) if name is not None else None
         return RestoreSource(backup, storage, self._chain(namespace, backup))
 
+    def source(self, key: Key) -> RestoreSource:
+        """A Backup and the storage that it is in."""
+        backup = self.backup(key)
+        if backup is None:
+            return RestoreSource()
+        return RestoreSource(backup, self.storage(Key(key.namespace, backup.spec.storage_ref.name)))
+
     def _chain(self, namespace: str, backup: Backup | None) -> Mapping[str, Backup]:
         """The parents of a backup that have Backups here, by path."""
         if backup is None or backup.status.parent is None:

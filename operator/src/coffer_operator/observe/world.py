@@ -58,6 +58,14 @@ class CertificateReader(Protocol):
         ...
 
 
+class BackupSources(Protocol):
+    """What an instance is to be restored from, and what its Operations load."""
+
+    def restore_source(self, instance: DatabaseInstance) -> RestoreSource | None: ...
+
+    def source(self, key: Key) -> RestoreSource: ...
+
+
 class Observer:
     """Makes Worlds."""
 
@@ -70,7 +78,7 @@ class Observer:
         *,
         now: Callable[[], datetime],
         operator_namespace: str,
-        restore_source: Callable[[DatabaseInstance], RestoreSource | None],
+        backups: "BackupSources",
     ) -> None:
         self._api = api
         self._cache = cache
@@ -78,7 +86,7 @@ class Observer:
         self._certificates = certificates
         self._now = now
         self._operator_namespace = operator_namespace
-        self._restore_source = restore_source
+        self._backups = backups
 
     async def world(self, key: Key) -> World | None:
         """The World of an instance; None if there is no such instance (or none we can read).
@@ -210,6 +218,12 @@ class Observer:
         stateful_set = _fact(found, STATEFUL_SET.kind, key.name)
         volume = _fact(found, PVC.kind, naming.data_volume(key.name))
         read_write = _fact(found, ENDPOINT_SLICE.kind, naming.read_write_slice(group))
+        operations = tuple(
+            sorted(
+                (o for o in self._cache.operations.of(key).values() if o is not None),
+                key=lambda o: (o.metadata.creation_timestamp or "", o.metadata.name),
+            )
+        )
         return World(
             now=self._now(),
             instance=instance,
@@ -224,17 +238,19 @@ class Observer:
             certificate_known=memory.certificate_known,
             ca_fingerprint=self._certificates.fingerprint,
             node_ready=self._cache.node_ready(key),
-            operations=tuple(
-                sorted(
-                    (o for o in self._cache.operations.of(key).values() if o is not None),
-                    key=lambda o: (o.metadata.creation_timestamp or "", o.metadata.name),
-                )
-            ),
+            operations=operations,
             configuration_group=self._cache.group(Key(key.namespace, reference.name))
             if reference is not None
             else None,
             cohort=self._cache.cohorts.cohort(key, instance),
-            restore_source=self._restore_source(instance),
+            restore_source=self._backups.restore_source(instance),
+            backup_sources={
+                o.spec.backup_ref.name: self._backups.source(
+                    Key(key.namespace, o.spec.backup_ref.name)
+                )
+                for o in operations
+                if o.spec.backup_ref is not None and o.status.finished_at is None
+            },
             namespace_terminating=memory.namespace_terminating,
             failure=memory.failure,
             ensured_users=frozenset(memory.ensured_users),

@@ -4,7 +4,7 @@ Pure. A plan moves the running Operation by at most one step. The step stands in
 status, so an operator that starts anew goes on where the former one was.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
@@ -16,7 +16,15 @@ from coffer_operator.plan import reasons
 from coffer_operator.plan.agent import AgentView
 from coffer_operator.plan.clock import after, from_text, to_text
 from coffer_operator.plan.events import operation_events
-from coffer_operator.plan.model import Delete, EngineCall, OperationStatusPatch, Plan
+from coffer_operator.plan.load_databases import load_databases
+from coffer_operator.plan.model import (
+    CancelTask,
+    Delete,
+    EngineCall,
+    OperationStatusPatch,
+    Plan,
+    PutTask,
+)
 from coffer_operator.plan.operation_status import Progress, present_status, wanted_status
 from coffer_operator.plan.pod import PodVerdict, crash_loops, volume_allows_restart
 from coffer_operator.plan.world import PodFact, World
@@ -24,6 +32,7 @@ from coffer_operator.plan.world import PodFact, World
 DEADLINE_S: Final[dict[OperationType, float]] = {
     OperationType.RESTART: 600.0,
     OperationType.RESET_STATUS: 120.0,
+    OperationType.RESTORE_DATABASES: 86400.0,
 }
 ORPHAN_GRACE_S: Final = 60.0  # for an instance that is applied along with it
 FINISHED: Final = frozenset(
@@ -33,6 +42,7 @@ FINISHED: Final = frozenset(
 STEP_ENGINE: Final = "RestartEngine"
 STEP_POD: Final = "ReplacePod"
 STEP_RESET: Final = "Reset"
+STEP_LOAD: Final = "Load"
 
 
 @dataclass(frozen=True)
@@ -44,7 +54,7 @@ class Operations:
 
     patches: tuple[OperationStatusPatch, ...] = ()
     expired: tuple[str, ...] = ()
-    calls: tuple[EngineCall, ...] = ()
+    calls: tuple[EngineCall | PutTask | CancelTask, ...] = ()
     deletes: tuple[Delete, ...] = ()
     current: OperationInProgress | None = None
     restarting: bool = False
@@ -180,8 +190,8 @@ def _advance(
     deadline = from_text(operation.status.deadline) if not begins else None
     if deadline is None:
         deadline = after(started_at, DEADLINE_S[operation.spec.type])
-    turn = _Turn(world, operation, view, pod, started_at, begins)
-    move = _restart(turn) if operation.spec.type is OperationType.RESTART else _reset(turn)
+    turn = _Turn(world, operation, view, pod, started_at, begins, late=world.now >= deadline)
+    move = _MOVES[operation.spec.type](turn)
     running = Progress(
         OperationPhase.RUNNING,
         step=move.step,
@@ -190,10 +200,19 @@ def _advance(
         deadline=to_text(deadline),
         instance_uid=world.instance.metadata.uid,
     )
-    if world.now >= deadline and not move.done:
+    if turn.late and not move.done and move.failed is None:
         late = f"given up after its deadline: {move.message}"
         failed = replace(
             running, phase=OperationPhase.FAILED, message=late, finished_at=to_text(world.now)
+        )
+        cancelled = tuple(call for call in move.calls if isinstance(call, CancelTask))
+        return _patch(replace(result, calls=cancelled), operation, failed, world.now)
+    if move.failed is not None:
+        failed = replace(
+            running,
+            phase=OperationPhase.FAILED,
+            reason=move.failed,
+            finished_at=to_text(world.now),
         )
         return _patch(result, operation, failed, world.now)
     if not move.done:
@@ -233,6 +252,7 @@ class _Turn:
     pod: PodVerdict
     started_at: datetime
     begins: bool
+    late: bool  # its time is over
 
 
 @dataclass(frozen=True)
@@ -242,7 +262,8 @@ class _Move:
     step: str
     message: str
     done: bool = False
-    calls: tuple[EngineCall, ...] = ()
+    failed: str | None = None  # the reason, in one word
+    calls: tuple[EngineCall | PutTask | CancelTask, ...] = ()
     deletes: tuple[Delete, ...] = ()
 
 
@@ -315,6 +336,20 @@ def _reset(turn: _Turn) -> _Move:
     # The first plan starts the clock, the second one ends it: a call that fails has a deadline.
     text = "errors and back-offs are being cleared" if turn.begins else "errors are cleared"
     return _Move(STEP_RESET, text, done=not turn.begins, calls=(call,))
+
+
+def _load(turn: _Turn) -> _Move:
+    """A dump into the instance that serves."""
+    loading = load_databases(turn.world, turn.operation, turn.view, late=turn.late)
+    calls = (loading.call,) if loading.call is not None else ()
+    return _Move(STEP_LOAD, loading.message, done=loading.done, failed=loading.failed, calls=calls)
+
+
+_MOVES: Final[Mapping[OperationType, Callable[[_Turn], _Move]]] = {
+    OperationType.RESTART: _restart,
+    OperationType.RESET_STATUS: _reset,
+    OperationType.RESTORE_DATABASES: _load,
+}
 
 
 def _patch(

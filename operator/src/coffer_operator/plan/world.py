@@ -215,7 +215,8 @@ class World:
     `children` is keyed by (kind, name). `ensured_users` has the keys of the EnsureUser calls that
     succeeded for this very instance since the operator started: only then does status name their
     Secrets; one too few costs a call that changes nothing.
-    `operations` are those that name this instance, oldest first.
+    `operations` are those that name this instance, oldest first. `backup_sources` are the Backups
+    that they name, by name, as long as they have not ended.
     `configuration_group` is the one that the spec names, None where there is none of that name.
     `cohort` are the instances that get the same values, this one among them: those that name the
     same group, or, for one that names none, those of its DatastoreVersion that name none.
@@ -238,6 +239,7 @@ class World:
     configuration_group: ConfigurationGroup | None = None
     cohort: tuple[Member, ...] = ()
     restore_source: RestoreSource | None = None  # None: it is not to be restored
+    backup_sources: Mapping[str, RestoreSource] = field(default_factory=dict)
     namespace_terminating: bool = False
     failure: ActFailure | None = None  # None: the latest plan was carried out
     ensured_users: frozenset[str] = frozenset()

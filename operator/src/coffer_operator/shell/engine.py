@@ -220,7 +220,7 @@ class Engine:
             outside.certificates,
             now=outside.now,
             operator_namespace=self.settings.operator_namespace,
-            restore_source=self.backups.restore_source,
+            backups=self.backups,
         )
         notes = Notes(self.cache, observer)
         steps, reporter = Steps(self.active.is_set), Reporter(outside.api, notes, outside.now)
