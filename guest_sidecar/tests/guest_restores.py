@@ -132,8 +132,10 @@ def backup(pod: Pod, vault: Vault, backup_id: str, **options: Any) -> BackupResu
     return BackupResult.model_validate(task.result)
 
 
-def begin_restore(pod: Pod, vault: Vault, path: str, task_id: str = "restore") -> None:
-    task = RestoreTask(storage=vault.access, path=path)
+def begin_restore(
+    pod: Pod, vault: Vault, path: str, task_id: str = "restore", *, whole: bool = False
+) -> None:
+    task = RestoreTask(storage=vault.access, path=path, whole=whole)
     put_task(pod, task_id, "restore", task.model_dump(mode="json"))
 
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coffer_common.errors import UserError
-from coffer_guest.engines.base import Layers, Site
-from coffer_guest.engines.redis import acl, configuration
+from coffer_guest.engines.base import EngineUnavailable, Layers, Site
+from coffer_guest.engines.redis import acl, configuration, verify
 from coffer_guest.engines.redis.session import translate
 
 SITE = Site(Path("/v/data"), Path("/v/tmp"), Path("/run/x"))
@@ -102,3 +102,16 @@ def test_error_answers_have_their_policy() -> None:
         for text in ("LOADING Redis is loading", "MISCONF no disk", "ERR unknown command")
     ]
     assert names == ["EngineUnavailable", "Transient", "UserError"]
+
+
+# --- the task `verify` ----------------------------------------------------------------------------
+def test_keys_are_counted_over_all_databases() -> None:
+    info = "# Persistence\r\nloading:0\r\n# Keyspace\r\ndb0:keys=2,expires=0\r\ndb3:keys=5\r\n"
+    assert verify.outcome(info).result == {"keys": 7, "databases": 2}
+    assert verify.outcome("loading:0\r\ndbsomething:else\r\n").result == {"keys": 0, "databases": 0}
+
+
+@pytest.mark.parametrize("info", ["loading:1\r\ndb0:keys=2\r\n", ""])
+def test_data_that_are_being_loaded_are_not_counted(info: str) -> None:
+    with pytest.raises(EngineUnavailable, match="loading"):
+        verify.outcome(info)

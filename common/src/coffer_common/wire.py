@@ -220,6 +220,7 @@ class RestoreTask(Wire):
     storage: StorageAccess
     path: str  # of the backup to restore; the chain is found from it
     digest: str | None = None  # of its manifest, where it is recorded
+    whole: bool = False  # compare the checksum of each whole stream, too: slower
 
 
 class StorageOperation(StrEnum):

@@ -10,7 +10,7 @@ import os
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from coffer_common.wire import DatabaseInfo, DatabaseRequest, UserInfo, UserRequest, Value
 from coffer_guest.engines.base import (
@@ -38,6 +38,7 @@ class Redis(Engine):
     """One Redis server on a `Site`."""
 
     knows_defaults = False
+    tasks: ClassVar[Mapping[str, str]] = {"verify": "coffer_guest.engines.redis.verify:run"}
 
     def __init__(self, site: Site) -> None:
         super().__init__(site)

@@ -58,8 +58,10 @@ class Access:
             progress=progress,
         )
 
-    def read_options(self, progress: Progress = unheard) -> ReadOptions:
+    def read_options(self, progress: Progress = unheard, *, whole: bool = False) -> ReadOptions:
+        """`whole`: compare the checksum of the whole plain stream, too."""
         return ReadOptions(
+            digest=whole,
             downloads=self.request.concurrency or _TRANSFERS,
             rate_bytes_per_s=self.request.rate_limit_bytes,
             progress=progress,

@@ -70,7 +70,7 @@ def restore_by_steps(context: TaskContext, step: Step) -> Outcome:
         with _locked(paths, context.instance):
             _check_room(paths, chain)
             marker = _new_marker(context.instance, task.path)
-            origin = _Chain(context, paths, access, chain, strategy, stop)
+            origin = _Chain(context, paths, access, chain, strategy, stop, task.whole)
             try:
                 lay_out(paths, origin, marker, step)
             except (CofferError, OSError) as error:
@@ -116,6 +116,7 @@ class _Chain:
     chain: Sequence[OpenBackup]
     strategy: type[BackupStrategy]
     stop: Stop
+    whole: bool  # compare the checksums of whole streams
 
     def check(self) -> None:
         """All was checked."""
@@ -139,7 +140,7 @@ class _Chain:
         def progress(plain_bytes: int, _stored_bytes: int) -> None:
             self.context.report(before_bytes + plain_bytes, total_bytes)
 
-        options = self.access.read_options(progress)
+        options = self.access.read_options(progress, whole=self.whole)
         archive.restore(self.chain[number], self.access.store, sink, options, self.stop)
 
 

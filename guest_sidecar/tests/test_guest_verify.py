@@ -1,0 +1,106 @@
+"""The task `verify` of real engines: sound data are counted, damaged ones named."""
+
+import uuid
+from pathlib import Path
+
+import pytest
+
+from coffer_common.wire import EngineState, TaskState, TaskStatus
+from coffer_guest.engines.redis.acl import ADMINISTRATOR
+from guest_engines import Redis
+from guest_harness import MakePod, Pod
+from guest_restores import (
+    Vault,
+    awaiting,
+    backup,
+    begin_restore,
+    directory,
+    ended,
+    fill,
+    put_task,
+    rows,
+)
+
+pytestmark = pytest.mark.guest
+
+
+@pytest.fixture
+def vault(tmp_path: Path) -> Vault:
+    return directory(tmp_path / "vault")
+
+
+def verify(pod: Pod) -> TaskStatus:
+    task_id = f"verify-{uuid.uuid4()}"
+    put_task(pod, task_id, "verify", {})
+    return ended(pod, task_id)
+
+
+def restored_whole(pod: Pod, vault: Vault, path: str) -> Pod:
+    """With the checksum of the whole stream compared, as for a test restore."""
+    begin_restore(awaiting(pod, path), vault, path, whole=True)
+    task = ended(pod, "restore")
+    assert task.state is TaskState.COMPLETED, (task, pod.tail())
+    pod.until_running()
+    return pod
+
+
+def damage(pod: Pod, name: str, at: int) -> None:
+    """Overwrite some bytes of a table's file while the engine is stopped."""
+    pod.ask("POST", "/v1/engine/stop", {"token": f"stop-{name}"})
+    pod.until_status("it stops", lambda status: status.engine.state is EngineState.STOPPED)
+    path = pod.volume / "data" / name
+    data = bytearray(path.read_bytes())
+    data[at : at + 64] = bytes(byte ^ 0xFF for byte in data[at : at + 64])
+    path.write_bytes(data)
+    pod.ask("POST", "/v1/engine/start", {"token": f"start-{name}"})
+    pod.until_running()
+
+
+def test_tables_of_a_restored_mariadb(mariadb_pod: MakePod, vault: Vault) -> None:
+    source = mariadb_pod()
+    source.start().until_running()
+    fill(source)
+    taken = backup(source, vault, "b1", strategy="MariaBackup")
+    pod = restored_whole(mariadb_pod(), vault, taken.path)
+    sound = verify(pod)
+    assert sound.state is TaskState.COMPLETED, sound
+    assert sound.message.startswith("2 tables in 2 databases are sound")
+    assert sound.result == {"tables": 2, "databases": 2}
+    rows(pod, "CREATE VIEW shop.v AS SELECT * FROM shop.orders", "DROP TABLE `odd-name`.aria")
+    assert verify(pod).result == {"tables": 1, "databases": 1}, "a view holds no data"
+
+
+@pytest.mark.parametrize(
+    ("name", "at", "table"),
+    [
+        ("odd@002dname/aria.MAD", 8192 + 100, "`odd-name`.`aria`"),  # its first page of rows
+        ("shop/orders.ibd", 10 * 16384 + 8000, "`shop`.`orders`"),  # a leaf
+    ],
+)
+def test_a_damaged_table_is_named(mariadb_pod: MakePod, name: str, at: int, table: str) -> None:
+    pod = mariadb_pod()
+    pod.start().until_running()
+    fill(pod)
+    damage(pod, name, at)
+    found = verify(pod)
+    assert found.state is TaskState.FAILED, found
+    assert (found.reason, found.permanent) == ("DataDamaged", True)
+    assert table in found.message
+
+
+def test_keys_of_a_restored_redis(redis_pod: MakePod, vault: Vault) -> None:
+    source = redis_pod()
+    source.start().until_running()
+    assert verify(source).result == {"keys": 0, "databases": 0}
+    secret = (source.run / "redis-administrator").read_text()
+    with Redis(source.run / "redis.sock", ADMINISTRATOR, secret) as redis:
+        for number in range(40):
+            redis.ask("SET", f"key{number}", "v" * 100)
+        redis.ask("SELECT", 3)
+        redis.ask("SET", "there", "x", "EX", 100_000)
+    taken = backup(source, vault, "b1", strategy="RedisBackup")
+    pod = restored_whole(redis_pod(), vault, taken.path)
+    found = verify(pod)
+    assert found.state is TaskState.COMPLETED, found
+    assert found.result == {"keys": 41, "databases": 2}
+    assert found.message == "the snapshot was loaded: 41 keys in 2 databases"
