@@ -19,6 +19,7 @@ LABEL_INSTANCE: Final = f"{GROUP}/instance"
 LABEL_GROUP: Final = f"{GROUP}/group"
 LABEL_DATASTORE: Final = f"{GROUP}/datastore"
 LABEL_READ_ONLY: Final = f"{GROUP}/read-only"  # "true" on pods that <group>-ro leads to
+LABEL_SCHEDULE: Final = f"{GROUP}/backup-schedule"  # on Backups and Operations: what made them
 LABEL_COMPONENT: Final = "app.kubernetes.io/component"
 ANNOTATION_DATA_ID: Final = f"{GROUP}/data-id"  # on the PVC: which data it holds
 ANNOTATION_RESOLVED: Final = (

@@ -1,4 +1,4 @@
-"""BackupStorage, Backup and BackupSchedule: where backups are, what one is, when they are taken."""
+"""BackupStorage and Backup: where backups are, and what one is."""
 
 from enum import StrEnum
 from typing import Annotated, Final, Literal

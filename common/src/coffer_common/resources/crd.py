@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from coffer_common.naming import GROUP, VERSION
-from coffer_common.resources import backup, catalogue, configuration, instance, operation
+from coffer_common.resources import (
+    backup,
+    catalogue,
+    configuration,
+    instance,
+    operation,
+    schedule,
+)
 from coffer_common.resources.base import Resource
 from coffer_common.resources.schema import structural_schema
 
@@ -167,6 +174,26 @@ KINDS: Final = (
             Column("Finished", ".status.finishedAt", "When it ended.", "date", wide=True),
             _AGE,
         ),
+    ),
+    Kind(
+        schedule.BackupSchedule,
+        "backupschedules",
+        "dbbs",
+        True,
+        (
+            Column("Instance", ".spec.instanceRef.name", "The instance to back up."),
+            Column("Schedule", ".spec.full.cron", "When full backups are taken."),
+            Column("Last success", ".status.lastSuccess", "When one last completed.", "date"),
+            Column("Next full", ".status.nextFull", "When a full backup is due next."),
+            _READY,
+            _STATUS,
+            Column("Incremental", ".spec.incremental.cron", "When increments are.", wide=True),
+            Column("Suspended", ".spec.suspend", "Whether it rests.", "boolean", wide=True),
+            Column("Verified", ".status.lastVerified", "When one last passed.", "date", wide=True),
+            Column("Storage", ".spec.storageRef.name", "Where they go.", wide=True),
+            _AGE,
+        ),
+        (schedule.NAME_RULE,),
     ),
 )
 
