@@ -228,15 +228,16 @@ def fill(space: Space, name: str) -> None:
             query(connection, statement)
 
 
-def fill_with_noise(space: Space, name: str, mebibytes: int) -> None:
+def fill_with_noise(space: Space, name: str, megabytes: int) -> None:
     """Rows that nothing compresses."""
-    rows = mebibytes * 16
+    rows = megabytes * 1000
     with space.mysql(name, "app") as connection:
-        query(connection, "CREATE TABLE shop.noise (id INT PRIMARY KEY, pad BLOB)")
+        query(connection, "CREATE TABLE shop.noise (id INT PRIMARY KEY, pad VARBINARY(1000))")
         query(
             connection,
-            f"INSERT INTO shop.noise SELECT seq, RANDOM_BYTES(64000) FROM shop.seq_1_to_{rows}",
+            f"INSERT INTO shop.noise SELECT seq, RANDOM_BYTES(1000) FROM shop.seq_1_to_{rows}",
         )
+        assert query(connection, "SELECT MIN(LENGTH(pad)) FROM shop.noise") == [(1000,)]
 
 
 def checksums(space: Space, name: str) -> dict[str, object]:
