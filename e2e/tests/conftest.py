@@ -1,4 +1,4 @@
-"""A cluster of each test process's own with Coffer installed by its chart, and a namespace for each test.
+"""A cluster for each test process, Coffer installed in it by its chart, a namespace for each test.
 
 KEEP=1 leaves the cluster up; the next run begins by taking it down.
 """
