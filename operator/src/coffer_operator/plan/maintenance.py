@@ -6,17 +6,16 @@ that a change of the clock leaves out is as much later as the clock was put forw
 comes twice, the first counts. The days are those on which it begins.
 """
 
-import difflib
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from functools import cache
 from typing import Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+from zoneinfo import ZoneInfo
 
 from coffer_common.errors import UserError
 from coffer_common.resources.instance import MaintenanceWindow
 from coffer_operator.plan import reasons
+from coffer_operator.plan.zones import find_zone, not_a_zone
 
 MAX_DURATION: Final = timedelta(hours=24)
 
@@ -40,12 +39,8 @@ class Opening:
 
 def check_window(window: MaintenanceWindow) -> UserError | None:
     """What is wrong with the window; None: nothing."""
-    if _zone(window.time_zone) is None:
-        close = difflib.get_close_matches(window.time_zone, _zone_names(), n=1)
-        hint = f"did you mean {close[0]}?" if close else "write one such as Europe/Berlin or UTC"
-        return UserError(
-            reasons.INVALID, f"{_FIELD}.timeZone: {window.time_zone!r} is no time zone; {hint}"
-        )
+    if find_zone(window.time_zone) is None:
+        return UserError(reasons.INVALID, f"{_FIELD}.timeZone: {not_a_zone(window.time_zone)}")
     duration = _duration(window.duration)
     if duration is None or not timedelta(0) < duration <= MAX_DURATION:
         return UserError(
@@ -69,7 +64,7 @@ def opening(window: MaintenanceWindow, now: datetime) -> Opening | None:
 
 
 def _openings(window: MaintenanceWindow, now: datetime) -> list[Opening]:
-    zone, duration = _zone(window.time_zone), _duration(window.duration)
+    zone, duration = find_zone(window.time_zone), _duration(window.duration)
     if zone is None or duration is None:
         return []
     start = time.fromisoformat(window.start)
@@ -95,16 +90,3 @@ def _duration(text: str) -> timedelta | None:
     if match is None:
         return None
     return timedelta(hours=int(match[1] or 0), minutes=int(match[2] or 0))
-
-
-def _zone(name: str) -> ZoneInfo | None:
-    """None where there is no such zone: a folder of zones is none, nor is a path."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return None
-
-
-@cache
-def _zone_names() -> tuple[str, ...]:
-    return tuple(sorted(available_timezones()))
