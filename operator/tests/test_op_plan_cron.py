@@ -65,7 +65,7 @@ def test_an_hour_that_is_left_out_and_one_that_comes_twice() -> None:
     ["", "x", "61 * * * *", "0 0 30 2 *", "0 0 0 2 * *", "@never", "0 2 * *", "* * * * MON-", "²"],
 )
 def test_what_is_no_expression(text: str) -> None:
-    with pytest.raises(UserError, match="spec.full.cron: .* is no cron expression") as caught:
+    with pytest.raises(UserError, match=r"spec\.full\.cron: .* is no cron expression") as caught:
         cron(text)
     assert "\n" not in caught.value.message
 

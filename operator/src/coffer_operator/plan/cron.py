@@ -59,18 +59,23 @@ class Cron:
 
 def parse_cron(field: str, text: str, zone: tzinfo) -> Cron:
     """The expression that stands in `field`. Raises UserError."""
-    expression = _SHORT.get(text.strip().lower(), text)
-    try:
-        if len(expression.split()) != _FIELDS:
-            raise CronSimError("it must have five fields")
-        cron = Cron(expression, zone)
-        if cron.next(datetime(2026, 1, 1, tzinfo=UTC)) is None:
-            raise CronSimError("it is never due")
-    except CronSimError as error:
-        what = str(error)
+    cron = Cron(_SHORT.get(text.strip().lower(), text), zone)
+    wrong = _what_is_wrong(cron)
+    if wrong is not None:
         raise UserError(
             reasons.INVALID,
-            f"{field}: {text!r} is no cron expression ({what[:1].lower()}{what[1:]}); write minute, "
-            "hour, day of the month, month and day of the week, such as '0 2 * * 0', or @daily",
-        ) from error
+            f"{field}: {text!r} is no cron expression ({wrong}); write minute, hour, day of the "
+            "month, month and day of the week, such as '0 2 * * 0', or @daily",
+        )
     return cron
+
+
+def _what_is_wrong(cron: Cron) -> str | None:
+    if len(cron.expression.split()) != _FIELDS:
+        return "it must have five fields"
+    try:
+        never = cron.next(datetime(2026, 1, 1, tzinfo=UTC)) is None
+    except CronSimError as error:
+        what = str(error)
+        return f"{what[:1].lower()}{what[1:]}"
+    return "it is never due" if never else None
