@@ -27,12 +27,12 @@ def instance(name: str, engine: str = "mariadb", **spec: Any) -> Object:
     }
 
 
-def operation(name: str, target: str, kind: str) -> Object:
+def operation(name: str, target: str, kind: str, **spec: Any) -> Object:
     return {
         "apiVersion": API_VERSION,
         "kind": "Operation",
         "metadata": {"name": name},
-        "spec": {"instanceRef": {"name": target}, "type": kind},
+        "spec": {"instanceRef": {"name": target}, "type": kind, **spec},
     }
 
 

@@ -30,7 +30,8 @@ from e2e_kube import Space, condition, operator_pod, wait_until
 from e2e_manifests import instance
 from e2e_processes import engine, engines, main_process
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+# one process for all of them: what they share is slow to make
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300), pytest.mark.xdist_group("backup-faults")]
 
 PREFIX = "some/prefix"
 NOISE_MB = 14
@@ -76,6 +77,7 @@ def interrupted(scene: Scene) -> Scene:
     engine(space.running_pod("db-engine")).send(signal.SIGKILL)
     delete(space, "pod", "db-pod-0")
     main_process(operator_pod(space.kube), "operator").send(signal.SIGKILL)
+    space.apply(storage("slow", scene.bucket, partSize="5Mi"))  # what begins from now on is quick
     return scene
 
 

@@ -27,10 +27,11 @@ from e2e_backup import (
     wait_storage,
 )
 from e2e_kube import Space, condition, query, wait_until
-from e2e_manifests import instance
+from e2e_manifests import instance, operation
 from e2e_redis import redis
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+# one process for all of them: what they share is slow to make
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300), pytest.mark.xdist_group("backups")]
 
 PREFIX = "some/prefix"
 
@@ -134,12 +135,35 @@ def test_a_backup_is_restored_from_its_place_alone(
     assert checksums(space, "db").keys() >= {"shop.items", "odd-name.notes"}
 
 
-def test_a_dump_is_taken_in_the_pod(scene: Scene) -> None:
+def wait_operation(space: Space, name: str) -> str:
+    """The phase of an Operation that has ended, and what it says."""
+
+    def ended() -> str:
+        found = (space.get("operation", name) or {}).get("status", {})
+        done = found.get("phase") in ("Completed", "Failed", "Expired")
+        return f"{found['phase']}: {found['message']}" if done else ""
+
+    return wait_until(f"operation {name} ended", ended)
+
+
+def test_a_dump_is_loaded_into_the_instance_that_serves(scene: Scene, full: str) -> None:
     space = scene.space
-    space.apply(backup("dump", "db", strategy="MySQLDump"))
+    space.apply(backup("dump", "db", strategy="MySQLDump", databases=["odd-name"]))
     found = wait_completed(space, "dump")
     assert found["strategy"] == "MySQLDump"
-    assert scene.bucket.keys(f"{PREFIX}/{found['path']}/")
+    before = checksums(space, "db")
+    with space.mysql("db", "app") as connection:
+        query(connection, "DELETE FROM `odd-name`.notes WHERE id > 7")
+    assert checksums(space, "db") != before
+    load = {"backupRef": {"name": "dump"}}
+    space.apply(operation("load", "db", "RestoreDatabases", **load))
+    assert wait_operation(space, "load").startswith("Completed"), "the dump is loaded"
+    assert checksums(space, "db") == before
+    # files of a data directory are nothing for an engine that runs
+    space.apply(operation("files", "db", "RestoreDatabases", backupRef={"name": full}))
+    said = wait_operation(space, "files")
+    assert said.startswith("Failed"), said
+    assert "new instance" in said
 
 
 def test_redis_is_restored_when_its_instance_is_gone(cluster: Cluster, space: Space) -> None:
