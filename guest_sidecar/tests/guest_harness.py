@@ -8,6 +8,7 @@ import atexit
 import contextlib
 import functools
 import http.client
+import itertools
 import json
 import os
 import pwd
@@ -33,6 +34,8 @@ T = TypeVar("T")
 HERE = Path(__file__).parent
 USER = "nobody"
 DEADLINE_S = 40.0
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_PORTS = itertools.cycle(range(12_000 + 5_000 * (_WORKER % 4), 17_000 + 5_000 * (_WORKER % 4)))
 MIB = 1024**2
 
 
@@ -85,9 +88,12 @@ def until(what: str, check: Callable[[], T | None], deadline_s: float = DEADLINE
 
 
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A port that nobody else gets: below those of outgoing connections, each once in a process."""
+    for port in _PORTS:
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 def children(pid: int) -> list[int]:
