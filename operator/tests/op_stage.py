@@ -21,6 +21,7 @@ from coffer_operator.kube.api import INSTANCE, POD, Key, Kind, Object
 from coffer_operator.plan.backup import plan_backup
 from coffer_operator.plan.model import GroupPlan, Plan
 from coffer_operator.plan.storage import plan_storage
+from coffer_operator.plan.verification import plan_verification
 from coffer_operator.plan.world import GroupWorld, World
 from coffer_operator.shell.cohorts import TurnPlanner
 from coffer_operator.shell.engine import Engine, Outside, Planners, Settings
@@ -157,7 +158,7 @@ class Stage:
                 random.Random(0),
                 draw=lambda: "drawn-password",
             ),
-            Planners(plan, plan_group, self.turns, plan_storage, plan_backup),
+            Planners(plan, plan_group, self.turns, plan_storage, plan_backup, plan_verification),
             Settings(workers=2, image="coffer/operator:1"),
         )
         task = asyncio.create_task(self.engine.run())

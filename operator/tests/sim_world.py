@@ -29,6 +29,7 @@ from coffer_operator.plan.configuration import plan_configuration
 from coffer_operator.plan.instance import plan_instance
 from coffer_operator.plan.storage import plan_storage
 from coffer_operator.plan.turns import plan_turns
+from coffer_operator.plan.verification import plan_verification
 from coffer_operator.shell.engine import Engine, Outside, Planners, Settings
 from coffer_operator.shell.lease import NAME, Leadership, LeaseLostError
 from sim_agents import SimAgentClient
@@ -108,7 +109,14 @@ class Life:
         )
         self.engine = Engine(
             outside,
-            Planners(plan_instance, plan_configuration, plan_turns, plan_storage, plan_backup),
+            Planners(
+                plan_instance,
+                plan_configuration,
+                plan_turns,
+                plan_storage,
+                plan_backup,
+                plan_verification,
+            ),
             Settings(workers=4, image="localhost/coffer-operator:1"),
         )
         self._leadership = Leadership(

@@ -31,6 +31,7 @@ ANNOTATION_TEMPLATE_HASH: Final = f"{GROUP}/template-hash"  # on StatefulSet and
 ANNOTATION_FLAVOR: Final = f"{GROUP}/flavor"  # on the StatefulSet: the one applied last
 ANNOTATION_EPOCH: Final = f"{GROUP}/epoch"  # on the -rw slice
 ENDPOINTSLICE_MANAGED_BY: Final = GROUP
+LABEL_SCRATCH: Final = f"{GROUP}/scratch"  # "true" on instances that only a test restore needs
 
 # the pod
 GUEST_CONTAINER: Final = "guest"
@@ -59,6 +60,18 @@ def is_instance_name(name: str) -> bool:
         and _LABEL.fullmatch(name) is not None
         and not name.endswith(_RESERVED_SUFFIXES)
     )
+
+
+def scratch_instance(backup: str) -> str:
+    """The instance that a Backup is restored into to verify it.
+
+    `verify-<backup>`, or as much of it as may be and 8 hex digits of its SHA-256.
+    """
+    name = f"verify-{backup}"
+    if is_instance_name(name):
+        return name
+    plain = re.sub(r"[^a-z0-9-]+", "-", backup.lower())[:24].strip("-")
+    return f"verify-{plain}-{short_hash(backup)}" if plain else f"verify-{short_hash(backup)}"
 
 
 def pod(instance: str) -> str:

@@ -322,6 +322,9 @@ class Verification(Resource):
     duration_seconds: Annotated[
         int | None, Field(description="From the restore's begin to the checked tables.")
     ] = None
+    operation: Annotated[
+        str | None, Field(description="Name of the Operation that found it out.")
+    ] = None
 
 
 class BackupStatus(Resource):

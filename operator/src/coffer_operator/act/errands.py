@@ -1,9 +1,11 @@
-"""Carries out errands: what is to be done for BackupStorages and Backups.
+"""Carries out errands: what is to be done for BackupStorages, Backups and verifications.
 
-Owns the making of storage workers and the tasks that agents are asked for. Decides nothing.
+Owns the making of storage workers and scratch instances, and the tasks that agents are asked for.
+Decides nothing.
 """
 
 import logging
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -16,9 +18,18 @@ from coffer_operator.act.step import Steps
 from coffer_operator.act.tasks import call_task
 from coffer_operator.build.worker import WorkerOrder, worker_pod
 from coffer_operator.guest.api import AgentAddress, AgentClient, AgentUnreachableError
-from coffer_operator.kube.api import POD, ConflictError, Key, Kind, KubeApi, NotFoundError
-from coffer_operator.plan.errand import Errand
-from coffer_operator.plan.model import CancelTask, PutTask
+from coffer_operator.kube.api import (
+    BACKUP,
+    INSTANCE,
+    POD,
+    ConflictError,
+    Key,
+    Kind,
+    KubeApi,
+    NotFoundError,
+)
+from coffer_operator.plan.errand import Errand, Verdict
+from coffer_operator.plan.model import CancelTask, Delete, PutTask
 from coffer_operator.plan.world import PodFact
 
 log = logging.getLogger(__name__)
@@ -56,9 +67,26 @@ class ErrandRunner:
         if errand.worker is not None:
             order = errand.worker
             await self._step(f"storage worker {order.name}", partial(self._employ, key, order))
+        if errand.scratch is not None:
+            name = errand.scratch["metadata"]["name"]
+            await self._step(f"create DatabaseInstance {name}", partial(self._make, errand.scratch))
+        if errand.unwanted is not None:
+            gone = errand.unwanted
+            await self._step(f"delete {gone.kind} {gone.name}", partial(self._unmake, key, gone))
         for call in errand.calls:
             step = f"task {call.kind}" if isinstance(call, PutTask) else "cancel task"
             await self._step(step, partial(self._call, key.namespace, call, at))
+        if errand.verdict is not None:
+            await self._pronounce(key.namespace, errand.verdict)
+
+    async def _pronounce(self, namespace: str, verdict: Verdict) -> None:
+        """The Event first: its name follows from the version that it speaks of."""
+        about, present = verdict.backup.metadata, verdict.backup.status
+        announce = partial(self._reporter.announce, BACKUP, about, verdict.note)
+        await self._step("event", announce)
+        key = Key(namespace, about.name)
+        write = partial(self._reporter.patch_status, key, BACKUP, about, present, verdict.status)
+        await self._step(f"verdict on Backup {about.name}", write, (BACKUP, about.name))
 
     async def report(self, kind: Kind, about: Metadata, present: Resource, errand: Errand) -> None:
         """Status, Events; then the workers whose answer the status holds. Raises StepError."""
@@ -69,6 +97,9 @@ class ErrandRunner:
         await self._announce(kind, about, errand)
         for name, uid in errand.spent_workers:
             await self._step(f"delete Pod {name}", partial(self._dismiss, key, name, uid))
+        if errand.expired:
+            remove = partial(self._api.delete, kind, key.namespace, about.name, uid=about.uid)
+            await self._step(f"delete {kind.kind} {about.name}", remove)
 
     async def _announce_if_possible(self, kind: Kind, about: Metadata, errand: Errand) -> None:
         """A namespace that is being deleted takes no Events, and must not wait for them."""
@@ -107,6 +138,16 @@ class ErrandRunner:
         except ConflictError:
             return  # the caches are behind: its event will come
         self._journal.wrote(key, POD, live)
+
+    async def _make(self, obj: Mapping[str, Any]) -> None:
+        """Made once; whose the one is that is there already, its event will tell."""
+        try:
+            await self._api.create(INSTANCE, dict(obj))
+        except ConflictError:
+            return
+
+    async def _unmake(self, key: Key, gone: Delete) -> None:
+        await self._api.delete(INSTANCE, key.namespace, gone.name, uid=gone.uid)
 
     async def _dismiss(self, key: Key, name: str, uid: str) -> None:
         await self._api.delete(POD, key.namespace, name, uid=uid)

@@ -36,8 +36,10 @@ async def call_task(
     if isinstance(call, CancelTask):
         await agents.cancel_task(at, call.id)
         return
-    access = await storage_access(api, namespace, call.storage)
-    payload = {**call.payload, "storage": access.model_dump(mode="json")}
+    payload = dict(call.payload)
+    if call.storage is not None:
+        access = await storage_access(api, namespace, call.storage)
+        payload["storage"] = access.model_dump(mode="json")
     await agents.put_task(at, call.id, TaskRequest(kind=call.kind, payload=payload))
 
 

@@ -12,10 +12,12 @@ from coffer_common import naming
 from coffer_common.errors import UserError
 from coffer_common.resources.backup import Backup, BackupPhase, BackupStorage, BackupStorageSpec
 from coffer_common.resources.instance import DatabaseInstance
+from coffer_common.resources.operation import Operation
 from coffer_operator.build.worker import SELECTOR
 from coffer_operator.kube.api import (
     BACKUP,
     BACKUP_STORAGE,
+    OPERATION,
     POD,
     SECRET,
     Key,
@@ -58,9 +60,15 @@ class BackupCache:
     """The stores of the three kinds.
 
     `restoring` gives the instances of a namespace that are to be restored and have no data yet.
+    `operations` is the store of those, which the verifications of Backups are among.
     """
 
-    def __init__(self, wakes: Wakes, restoring: Callable[[str], list[Key]]) -> None:
+    def __init__(
+        self,
+        wakes: Wakes,
+        restoring: Callable[[str], list[Key]],
+        operations: Store[Operation | None],
+    ) -> None:
         self._wakes = wakes
         self._restoring = restoring
         self._memories: dict[tuple[str, Key], Memory] = {}
@@ -79,6 +87,7 @@ class BackupCache:
             BACKUP_STORAGE.kind: self.storages,
             BACKUP.kind: self.backups,
             POD.kind: self.workers,
+            OPERATION.kind: operations,
         }
 
     def storage(self, key: Key) -> BackupStorage | None:
@@ -116,7 +125,7 @@ class BackupCache:
         if name is None and backup is not None:
             name = backup.spec.storage_ref.name
         storage = self.storage(Key(namespace, name)) if name is not None else None
-        return RestoreSource(backup, storage, self._chain(namespace, backup))
+        return RestoreSource(backup, storage, self.chain(namespace, backup))
 
     def source(self, key: Key) -> RestoreSource:
         """A Backup and the storage that it is in."""
@@ -125,7 +134,7 @@ class BackupCache:
             return RestoreSource()
         return RestoreSource(backup, self.storage(Key(key.namespace, backup.spec.storage_ref.name)))
 
-    def _chain(self, namespace: str, backup: Backup | None) -> Mapping[str, Backup]:
+    def chain(self, namespace: str, backup: Backup | None) -> Mapping[str, Backup]:
         """The parents of a backup that have Backups here, by path."""
         if backup is None or backup.status.parent is None:
             return {}

@@ -13,7 +13,7 @@ from coffer_common import naming
 from coffer_common.resources.catalogue import DatastoreVersion, Flavor
 from coffer_common.resources.configuration import ConfigurationGroup
 from coffer_common.resources.instance import DatabaseInstance
-from coffer_common.resources.operation import Operation
+from coffer_common.resources.operation import Operation, OperationType
 from coffer_operator.kube.api import (
     CHILD_KINDS,
     CONFIGURATION_GROUP,
@@ -32,6 +32,7 @@ from coffer_operator.observe import project
 from coffer_operator.observe.cohorts import Cohorts
 from coffer_operator.observe.rulebook import Rulebook
 from coffer_operator.observe.store import Mark, Marks, Store, ref_of
+from coffer_operator.plan.scratch import scratch_name
 from coffer_operator.plan.world import (
     ActFailure,
     Catalogue,
@@ -79,7 +80,7 @@ class Cache:
 
     `wake` is called with every instance that a change may concern; `wake_cohort` with every
     cohort (see `observe.cohorts`); `pod_changed` with an instance and its pod (None: it is gone).
-    `clock` gives loop time.
+    `wake_verification` with an Operation that no instance has. `clock` gives loop time.
     """
 
     def __init__(
@@ -89,8 +90,10 @@ class Cache:
         wake_cohort: Callable[[Key], None],
         pod_changed: Callable[[Key, PodFact | None], None],
         clock: Callable[[], float],
+        wake_verification: Callable[[Key], None] = lambda _: None,
     ) -> None:
         self._wake = wake
+        self._wake_verification = wake_verification
         self._wake_cohort = wake_cohort
         self._pod_changed = pod_changed
         self._clock = clock
@@ -104,7 +107,10 @@ class Cache:
             _instance, self._instance_changed, self.cohorts.marks
         )
         self.groups: Store[ConfigurationGroup | None] = Store(_group, self._group_changed)
-        self.operations: Store[Operation | None] = Store(_operation, self._owned_changed)
+        self.verifications: Marks[Operation | None, Key] = Marks(_scratch_of)
+        self.operations: Store[Operation | None] = Store(
+            _operation, self._operation_changed, self.verifications
+        )
         self.versions: Store[DatastoreVersion | None] = Store(_version, self._version_changed)
         self.flavors: Store[Flavor | None] = Store(_flavor, self._flavor_changed)
         self.storage_classes: Store[StorageClassFact] = Store(_storage_class, self._class_changed)
@@ -224,6 +230,13 @@ class Cache:
         if key is not None:
             self._wake(key)
 
+    def _operation_changed(self, key: Key | None, operation: Operation | None) -> None:
+        if key is not None:
+            self._wake(key)
+        elif operation is not None:
+            metadata = operation.metadata
+            self._wake_verification(Key(metadata.namespace or "", metadata.name))
+
     def _pod_seen(self, key: Key | None, _: object) -> None:
         if key is not None:
             self._pod_changed(key, self.pod(key))
@@ -283,6 +296,13 @@ def _operation(obj: project.Json) -> tuple[Operation | None, Key | None]:
     if found is None or found.spec.instance_ref is None:
         return found, None
     return found, Key(ref_of(obj).namespace, found.spec.instance_ref.name)
+
+
+def _scratch_of(operation: Operation | None) -> Mark[Key] | None:
+    """Verifications are found by their scratch instance."""
+    if operation is None or operation.spec.type is not OperationType.VERIFY_BACKUP:
+        return None
+    return Mark(Key(operation.metadata.namespace or "", scratch_name(operation)))
 
 
 def _group(obj: project.Json) -> tuple[ConfigurationGroup | None, None]:

@@ -1,16 +1,27 @@
-"""The Errand: what `act` is to do for a BackupStorage or a Backup, as data.
+"""The Errand: what `act` is to do for a BackupStorage, a Backup or its verification, as data.
 
-Order: worker, calls, status, events, then the workers whose answer the status holds. Who dies in
-between does the rest again; the worker with the answer stays until that was kept. Finalizers come
-alone, but for events: what else is to be done, the next plan says.
+Order: worker, scratch instance, calls, verdict, status, events, then what the status makes
+superfluous: the workers whose answer it holds, the object itself. Who dies in between does the rest
+again; the worker with the answer stays until that was kept. Finalizers come alone, but for events:
+what else is to be done, the next plan says.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from coffer_common.resources.backup import Backup
 from coffer_operator.build.worker import WorkerOrder
-from coffer_operator.plan.model import CancelTask, EventNote, PutTask
+from coffer_operator.plan.model import CancelTask, Delete, EventNote, PutTask
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a verification says of its Backup: the whole wanted status of that, and an Event."""
+
+    backup: Backup
+    status: Mapping[str, Any]
+    note: EventNote
 
 
 @dataclass(frozen=True)
@@ -23,9 +34,22 @@ class Errand:
     calls: tuple[PutTask | CancelTask, ...] = ()  # to the agent of the World's pod
     events: tuple[EventNote, ...] = ()
     spent_workers: tuple[tuple[str, str], ...] = ()  # pods to be removed: name and uid
+    scratch: Mapping[str, Any] | None = None  # a DatabaseInstance to be made, unless it is there
+    unwanted: Delete | None = None  # that instance, to be removed
+    verdict: Verdict | None = None
+    expired: bool = False  # the object itself is to be removed: its time to live is over
     requeue_after_s: float | None = None
 
     @property
     def writes(self) -> bool:
         """Whether it does more than report."""
-        return bool(self.finalizers is not None or self.worker or self.calls or self.spent_workers)
+        return bool(
+            self.finalizers is not None
+            or self.worker
+            or self.calls
+            or self.spent_workers
+            or self.scratch
+            or self.unwanted
+            or self.verdict
+            or self.expired
+        )

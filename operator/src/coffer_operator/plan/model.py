@@ -129,14 +129,14 @@ class PutConfiguration:
 
 @dataclass(frozen=True)
 class PutTask:
-    """PUT /v1/tasks/{id}; `payload` gets the StorageAccess of `storage` as `storage`.
+    """PUT /v1/tasks/{id}; `payload` gets the StorageAccess of `storage`, if any, as `storage`.
 
     The Secrets are read then: no plan holds what is in them.
     """
 
     id: str
     kind: str
-    storage: BackupStorageSpec
+    storage: BackupStorageSpec | None
     payload: Mapping[str, Any]
 
 

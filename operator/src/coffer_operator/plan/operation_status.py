@@ -4,7 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from coffer_common.resources.operation import Operation, OperationPhase, OperationStatus
+from coffer_common.resources.operation import (
+    Operation,
+    OperationOutcome,
+    OperationPhase,
+    OperationStatus,
+)
 from coffer_operator.plan.conditions import Conditions, by_type
 from coffer_operator.plan.finding import Truth
 
@@ -24,6 +29,7 @@ class Progress:
     finished_at: str | None = None
     instance_uid: str | None = None
     reason: str | None = None
+    outcome: OperationOutcome | None = None
 
 
 def wanted_status(operation: Operation, progress: Progress, now: datetime) -> dict[str, Any]:
@@ -44,6 +50,7 @@ def wanted_status(operation: Operation, progress: Progress, now: datetime) -> di
         instance_uid=progress.instance_uid or former.instance_uid,
         step=progress.step or former.step,
         message=message,
+        outcome=progress.outcome,
         started_at=progress.started_at or former.started_at,
         deadline=progress.deadline or former.deadline,
         finished_at=progress.finished_at,

@@ -6,6 +6,7 @@ the volume, and lays out nothing of its own.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -173,15 +174,21 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in found.group().split(".")) if found else ()
 
 
+def chain_bytes(backup: Backup, chain: Mapping[str, Backup]) -> int:
+    """What a backup and the `chain` that it needs take on a volume while they are restored."""
+    own = backup.status.raw_bytes or 0
+    parents = [one.status.raw_bytes or 0 for one in chain.values()]
+    increments = [own, *parents[:-1]] if parents else []
+    full = parents[-1] if parents else own
+    return full + sum(increments) + max(increments, default=0)
+
+
 def _too_small(instance: DatabaseInstance, source: RestoreSource) -> UserError | None:
     """All that the chain takes, as the agent counts it, and some room."""
     backup, size = source.backup, instance.spec.volume.size
     if backup is None or backup.status.raw_bytes is None:
         return None
-    chain = [one.status.raw_bytes or 0 for one in source.chain.values()]
-    increments = [backup.status.raw_bytes, *chain[:-1]] if chain else []
-    full = chain[-1] if chain else backup.status.raw_bytes
-    needed = int((full + sum(increments) + max(increments, default=0)) * ROOM)
+    needed = int(chain_bytes(backup, source.chain) * ROOM)
     try:
         enough = parse_bytes(size) >= needed
     except ValueError:
@@ -237,7 +244,7 @@ def _ask(world: World, report: RestoreReport, storage: BackupStorage | None) -> 
         text = f"there is no BackupStorage {report.storage} any more; create it again"
         stalled = Finding(Severity.STALLED, reasons.STORAGE_NOT_FOUND, text)
         return Restore(path=report.path, report=report, finding=stalled)
-    payload = {"path": report.path, "digest": report.digest}
+    payload = {"path": report.path, "digest": report.digest, "whole": _is_scratch(world.instance)}
     call = PutTask(_task_id(world, report.attempt), KIND, storage.spec, payload)
     return Restore(
         path=report.path,
@@ -246,6 +253,11 @@ def _ask(world: World, report: RestoreReport, storage: BackupStorage | None) -> 
         call=call,
         wake_at=after(world.now, _LOOK_S),
     )
+
+
+def _is_scratch(instance: DatabaseInstance) -> bool:
+    """Whether it is there to prove its backup, down to the checksums of whole streams."""
+    return instance.metadata.labels.get(naming.LABEL_SCRATCH) == "true"
 
 
 def _under_way(world: World, report: RestoreReport, task: TaskStatus) -> Restore:

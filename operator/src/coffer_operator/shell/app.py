@@ -34,6 +34,7 @@ from coffer_operator.plan.configuration import plan_configuration
 from coffer_operator.plan.instance import plan_instance
 from coffer_operator.plan.storage import plan_storage
 from coffer_operator.plan.turns import plan_turns
+from coffer_operator.plan.verification import plan_verification
 from coffer_operator.shell import admission, crs
 from coffer_operator.shell.engine import Engine, Outside, Planners, Settings
 from coffer_operator.shell.lease import NAME, Leadership
@@ -112,7 +113,14 @@ async def _main(options: Options, stop: asyncio.Event) -> None:
         agents = await resources.enter_async_context(HttpAgentClient(process.agent_tls))
         process.engine = Engine(
             Outside(api, agents, authority, utc_now, process.rng),
-            Planners(plan_instance, plan_configuration, plan_turns, plan_storage, plan_backup),
+            Planners(
+                plan_instance,
+                plan_configuration,
+                plan_turns,
+                plan_storage,
+                plan_backup,
+                plan_verification,
+            ),
             Settings(operator_namespace=options.namespace, watch_own=False, image=options.image),
             told=metrics,
         )

@@ -1,4 +1,4 @@
-"""One look at one BackupStorage or Backup: observe, plan, act, report.
+"""One look at one BackupStorage, Backup or verification: observe, plan, act, report.
 
 Owns the order of these and the policy for what goes wrong: a failure is remembered and planned
 upon, so that a condition names it.
@@ -13,11 +13,14 @@ from typing import Final, Generic, TypeVar
 from coffer_common.resources.base import Metadata, Resource
 from coffer_operator.act.errands import ErrandRunner
 from coffer_operator.act.failure import StepError
-from coffer_operator.kube.api import BACKUP, BACKUP_STORAGE, Key, Kind
+from coffer_operator.kube.api import BACKUP, BACKUP_STORAGE, OPERATION, Key, Kind
 from coffer_operator.observe.backup_world import BackupObserver
 from coffer_operator.observe.backups import BackupCache
+from coffer_operator.observe.verification import VerificationObserver
 from coffer_operator.plan.backup_world import BackupWorld, StorageWorld
 from coffer_operator.plan.errand import Errand
+from coffer_operator.plan.scratch import scratch_name
+from coffer_operator.plan.verification_world import VerificationWorld
 from coffer_operator.plan.world import ActFailure, PodFact
 from coffer_operator.shell.queue import WorkQueue
 from coffer_operator.shell.reconcile import TELL_AFTER, Outcome, resync_s
@@ -29,6 +32,7 @@ W = TypeVar("W")
 
 StoragePlanner = Callable[[StorageWorld], Errand]
 BackupPlanner = Callable[[BackupWorld], Errand]
+VerificationPlanner = Callable[[VerificationWorld], Errand]
 _NOWHERE: Final = ("", None)
 
 
@@ -154,3 +158,16 @@ def backup_way(observer: BackupObserver, planner: BackupPlanner) -> Way[BackupWo
         return Subject(world.backup.metadata, world.backup.status, at)
 
     return Way(BACKUP, observer.backup_world, planner, subject)
+
+
+def verification_way(
+    observer: VerificationObserver, planner: VerificationPlanner
+) -> Way[VerificationWorld]:
+    """How Operations that verify Backups are looked at."""
+
+    def subject(world: VerificationWorld) -> Subject:
+        operation = world.operation
+        at = (scratch_name(operation), world.pod)
+        return Subject(operation.metadata, operation.status, at)
+
+    return Way(OPERATION, observer.world, planner, subject)

@@ -43,14 +43,17 @@ from coffer_operator.observe.cache import Cache, selector
 from coffer_operator.observe.informer import Informer
 from coffer_operator.observe.journal import Notes
 from coffer_operator.observe.store import Store
+from coffer_operator.observe.verification import VerificationObserver, concerned
 from coffer_operator.observe.world import CertificateReader, Observer
 from coffer_operator.plan.world import PodFact
 from coffer_operator.shell.backups import (
     BackupPlanner,
     ErrandReconciler,
     StoragePlanner,
+    VerificationPlanner,
     backup_way,
     storage_way,
+    verification_way,
 )
 from coffer_operator.shell.cohorts import (
     COALESCE_S,
@@ -77,10 +80,12 @@ DEFAULT_WORKERS: Final = 16
 COHORT_WORKERS: Final = 2
 STORAGE_WORKERS: Final = 2
 BACKUP_WORKERS: Final = 4
+VERIFICATION_WORKERS: Final = 2
 INSTANCES: Final = "DatabaseInstance"  # what a queue's keys are of, for the metrics
 GROUPS: Final = "ConfigurationGroup"
 STORAGES: Final = "BackupStorage"
 BACKUPS: Final = "Backup"
+VERIFICATIONS: Final = "Operation"  # those that no instance carries out
 
 
 class Certificates(Issuer, CertificateReader, Protocol):
@@ -118,6 +123,7 @@ class Planners:
     turns: TurnPlanner
     storage: StoragePlanner
     backup: BackupPlanner
+    verification: VerificationPlanner
 
 
 @dataclass(frozen=True)
@@ -152,15 +158,18 @@ class Engine:
         self.cohort_queue = WorkQueue(outside.rng)
         self.storage_queue = WorkQueue(outside.rng)
         self.backup_queue = WorkQueue(outside.rng)
+        self.verification_queue = WorkQueue(outside.rng)
         self.cache = Cache(
             wake=self._wake_instance,
             wake_cohort=lambda cohort: self.cohort_queue.add(cohort, COALESCE_S),
             pod_changed=self._pod_changed,
             clock=lambda: asyncio.get_running_loop().time(),
+            wake_verification=self.verification_queue.add,
         )
         self.backups = BackupCache(
             Wakes(self.storage_queue.add, self.backup_queue.add, self.queue.add),
             self._restoring,
+            self.cache.operations,
         )
         self.agents = Agents(
             outside.agents,
@@ -194,6 +203,8 @@ class Engine:
         """Something new is known of an instance; its Backups may wait for that."""
         self.queue.add(key)
         self.backups.instance_news(key)
+        for operation in concerned(self.cache, key):
+            self.verification_queue.add(operation)
 
     def _restoring(self, namespace: str) -> list[Key]:
         """The instances of a namespace that are to be restored and have no data yet."""
@@ -278,7 +289,20 @@ class Engine:
             runner=runner,
             now=outside.now,
         )
-        return {STORAGES: (self.storage_queue, storages), BACKUPS: (self.backup_queue, backups)}
+        known = VerificationObserver(self.backups, self.cache, self.agents, now=outside.now)
+        verifications = ErrandReconciler(
+            verification_way(known, planners.verification),
+            queue=self.verification_queue,
+            cache=self.backups,
+            observer=observer,
+            runner=runner,
+            now=outside.now,
+        )
+        return {
+            STORAGES: (self.storage_queue, storages),
+            BACKUPS: (self.backup_queue, backups),
+            VERIFICATIONS: (self.verification_queue, verifications),
+        }
 
     @property
     def queues(self) -> Mapping[str, WorkQueue]:
@@ -319,6 +343,7 @@ class Engine:
                     (GROUPS, COHORT_WORKERS),
                     (STORAGES, STORAGE_WORKERS),
                     (BACKUPS, BACKUP_WORKERS),
+                    (VERIFICATIONS, VERIFICATION_WORKERS),
                 ):
                     for number in range(count):
                         group.create_task(self._work(kind), name=f"{kind} worker {number}")
