@@ -101,9 +101,11 @@ def test_a_chain_in_a_bucket_is_restored_equal(
     assert (second.type, second.depth, second.parent) == ("incremental", 1, first.path)
     assert second.position["lsnFrom"] == first.position["lsnTo"]
     assert second.plain_bytes < first.plain_bytes
+    assert int(second.position["lsnTo"]) > int(first.position["lsnTo"])
     rows(source, "INSERT INTO shop.later VALUES (1), (2)", "DROP TABLE `odd-name`.aria")
     third = backup(source, vault, "b3", strategy=INCREMENTAL, parent=second.path)
     assert third.depth == 2
+    assert third.plain_bytes * 3 < first.plain_bytes, "not again what its parents hold"
     target = restored(mariadb_pod(), vault, third.path)
     assert sums(target) == sums(source)
 

@@ -75,6 +75,9 @@ class MariaBackup(BackupStrategy):
                 f"--target-dir={temporary}",
                 f"--tmpdir={temporary}",
                 f"--extra-lsndir={self._notes}",
+                # an increment begins at its parent's checkpoint: without a fresh one it would hold
+                # what the parent has already
+                "--innodb-log-checkpoint-now",
                 *more,
             ],
             _require_completed,
