@@ -24,7 +24,8 @@ from coffer_operator.plan.storage import plan_storage
 from coffer_operator.plan.verification import plan_verification
 from coffer_operator.plan.world import GroupWorld, World
 from coffer_operator.shell.cohorts import TurnPlanner
-from coffer_operator.shell.engine import Engine, Outside, Planners, Settings
+from coffer_operator.shell.engine import Engine
+from coffer_operator.shell.outside import Outside, Planners, Settings
 from op_plan_worlds import instance_obj
 from sim_apiserver import NAMESPACE, ApiServer
 from sim_certificates import SimCertificates

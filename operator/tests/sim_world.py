@@ -30,8 +30,9 @@ from coffer_operator.plan.instance import plan_instance
 from coffer_operator.plan.storage import plan_storage
 from coffer_operator.plan.turns import plan_turns
 from coffer_operator.plan.verification import plan_verification
-from coffer_operator.shell.engine import Engine, Outside, Planners, Settings
+from coffer_operator.shell.engine import Engine
 from coffer_operator.shell.lease import NAME, Leadership, LeaseLostError
+from coffer_operator.shell.outside import Outside, Planners, Settings
 from sim_agents import SimAgentClient
 from sim_apiserver import NAMESPACE, ApiServer
 from sim_certificates import SimCertificates

@@ -14,9 +14,10 @@ from coffer_operator.plan.errand import Errand
 from coffer_operator.plan.model import GroupPlan, Plan
 from coffer_operator.shell.app import Options
 from coffer_operator.shell.crs import Endless, settings
-from coffer_operator.shell.engine import Engine, Outside, Planners
+from coffer_operator.shell.engine import Engine
 from coffer_operator.shell.logs import JsonLines
 from coffer_operator.shell.metrics import Metrics
+from coffer_operator.shell.outside import Outside, Planners
 from coffer_operator.shell.reconcile import Outcome
 from coffer_operator.shell.upgrade import apply_crds, definitions
 from op_stage import FakeAgents

@@ -36,9 +36,10 @@ from coffer_operator.plan.storage import plan_storage
 from coffer_operator.plan.turns import plan_turns
 from coffer_operator.plan.verification import plan_verification
 from coffer_operator.shell import admission, crs
-from coffer_operator.shell.engine import Engine, Outside, Planners, Settings
+from coffer_operator.shell.engine import Engine
 from coffer_operator.shell.lease import NAME, Leadership
 from coffer_operator.shell.metrics import Metrics
+from coffer_operator.shell.outside import Outside, Planners, Settings
 
 log = logging.getLogger(__name__)
 

@@ -6,20 +6,16 @@ outside (API server, agents, time, randomness, certificates) is given to it.
 
 import asyncio
 import logging
-import random
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Final, Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from coffer_common.errors import CofferError, Transient
-from coffer_operator.act.calls import Caller, draw_password
+from coffer_operator.act.calls import Caller
 from coffer_operator.act.errands import ErrandRunner
-from coffer_operator.act.execute import Executor, Issuer
+from coffer_operator.act.execute import Executor
 from coffer_operator.act.groups import GroupReporter
 from coffer_operator.act.report import Reporter
 from coffer_operator.act.step import Steps
-from coffer_operator.guest.api import AgentClient
 from coffer_operator.kube.api import (
     BACKUP,
     BACKUP_STORAGE,
@@ -34,7 +30,6 @@ from coffer_operator.kube.api import (
     STORAGE_CLASS,
     Key,
     Kind,
-    KubeApi,
 )
 from coffer_operator.observe.agents import Agents
 from coffer_operator.observe.backup_world import BackupObserver
@@ -44,13 +39,10 @@ from coffer_operator.observe.informer import Informer
 from coffer_operator.observe.journal import Notes
 from coffer_operator.observe.store import Store
 from coffer_operator.observe.verification import VerificationObserver, concerned
-from coffer_operator.observe.world import CertificateReader, Observer
+from coffer_operator.observe.world import Observer
 from coffer_operator.plan.world import PodFact
 from coffer_operator.shell.backups import (
-    BackupPlanner,
     ErrandReconciler,
-    StoragePlanner,
-    VerificationPlanner,
     backup_way,
     storage_way,
     verification_way,
@@ -58,11 +50,10 @@ from coffer_operator.shell.backups import (
 from coffer_operator.shell.cohorts import (
     COALESCE_S,
     CohortReconciler,
-    GroupPlanner,
-    TurnPlanner,
 )
+from coffer_operator.shell.outside import Looker, Observing, Outside, Planners, Settings
 from coffer_operator.shell.queue import WorkQueue
-from coffer_operator.shell.reconcile import Outcome, Planner, Reconciler
+from coffer_operator.shell.reconcile import Outcome, Reconciler
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +67,6 @@ CATALOGUE_KINDS: Final = (
     BACKUP,
 )
 OWN_KINDS: Final = (INSTANCE, OPERATION)
-DEFAULT_WORKERS: Final = 16
 COHORT_WORKERS: Final = 2
 STORAGE_WORKERS: Final = 2
 BACKUP_WORKERS: Final = 4
@@ -86,59 +76,6 @@ GROUPS: Final = "ConfigurationGroup"
 STORAGES: Final = "BackupStorage"
 BACKUPS: Final = "Backup"
 VERIFICATIONS: Final = "Operation"  # those that no instance carries out
-
-
-class Certificates(Issuer, CertificateReader, Protocol):
-    """Makes and reads the agents' certificates."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a deployment may choose."""
-
-    operator_namespace: str = "coffer-system"
-    workers: int = DEFAULT_WORKERS
-    watch_own: bool = True  # False: somebody else feeds OWN_KINDS after the first list
-    image: str = ""  # the operator's own, of storage workers; "": there are none
-
-
-class Observing(Protocol):
-    """Who is told how long each look took, and at what kind of object."""
-
-    def looked(self, kind: str, outcome: Outcome, seconds: float) -> None: ...
-
-
-class Looker(Protocol):
-    """Does the work on one key."""
-
-    async def reconcile(self, key: Key) -> Outcome: ...
-
-
-@dataclass(frozen=True)
-class Planners:
-    """What decides: pure functions of a World."""
-
-    instance: Planner
-    group: GroupPlanner
-    turns: TurnPlanner
-    storage: StoragePlanner
-    backup: BackupPlanner
-    verification: VerificationPlanner
-
-
-@dataclass(frozen=True)
-class Outside:
-    """Everything that the engine does not do by itself.
-
-    `now` is UTC; `rng` is for jitter alone; `draw` draws passwords. Loop time is the event loop's.
-    """
-
-    api: KubeApi
-    agents: AgentClient
-    certificates: Certificates
-    now: Callable[[], datetime]
-    rng: random.Random
-    draw: Callable[[], str] = draw_password
 
 
 class Engine:
