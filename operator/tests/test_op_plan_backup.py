@@ -350,6 +350,16 @@ def test_the_parent_is_the_newest_completed_of_the_same_instance_and_storage() -
     assert parent_of(replace(world, backup=named)) == f"{UID}/base/old"
 
 
+def test_a_dump_in_between_breaks_no_chain() -> None:
+    others = (
+        full("files", "2026-11-20T00:00:00Z", strategy="MariaBackup"),
+        full("dump", "2026-11-21T00:00:00Z", strategy="MySQLDump"),
+    )
+    world = backup_world(backup(type="incremental"), others=others)
+    assert parent_of(world) == f"{UID}/base/files"
+    assert parent_of(replace(world, others=others[1:])) == f"{UID}/base/dump", "the agent says why"
+
+
 @pytest.mark.parametrize(
     ("others", "expected"),
     [

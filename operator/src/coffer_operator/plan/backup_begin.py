@@ -176,8 +176,21 @@ def _parent(world: BackupWorld, instance: DatabaseInstance) -> str | None:
     if spec.parent_ref is not None:
         return _named_parent(world, instance, spec.parent_ref.name)
     fitting = [other for other in world.others if _fits(other, world, instance)]
-    newest = max(fitting, key=lambda o: (o.status.finished_at or "", o.metadata.name), default=None)
+    kin = [other for other in fitting if other.status.strategy in _family(world, instance)]
+    newest = max(
+        kin or fitting, key=lambda o: (o.status.finished_at or "", o.metadata.name), default=None
+    )
     return newest.status.path if newest is not None else None
+
+
+def _family(world: BackupWorld, instance: DatabaseInstance) -> frozenset[str | None]:
+    """Strategies that may continue one another: a dump in between is not to break a chain."""
+    version = _version(world, instance)
+    offered = version.spec.backup_strategies if version is not None else None
+    names = {world.backup.spec.strategy}
+    if offered is not None:
+        names |= {offered.full, offered.incremental}
+    return frozenset(names - {None})
 
 
 def _named_parent(world: BackupWorld, instance: DatabaseInstance, name: str) -> str | None:
