@@ -239,12 +239,13 @@ def _remove(world: VerificationWorld, outcome: OperationOutcome) -> Errand:
     if scratch is None or not is_of(scratch, world.operation):
         return _end(world, phase, outcome.reason, outcome.message)
     name = scratch.metadata.name
-    deadline = from_text(status.deadline)
-    if deadline is None or world.now >= deadline:
+    deadline, deleting = from_text(status.deadline), scratch.metadata.deletion_timestamp is not None
+    tried = deleting or world.failure is not None
+    if tried and (deadline is None or world.now >= deadline):
         left = f"{outcome.message}; the instance {name} is still there: it goes with this Operation"
         return _end(world, phase, outcome.reason, left)
     progress = Progress(OperationPhase.RUNNING, outcome.message, step=STEP_REMOVE, outcome=outcome)
-    if scratch.metadata.deletion_timestamp is not None:
+    if deleting:
         return _tell(world, progress, _LOOK_S)
     why = f"Operation {world.operation.metadata.name} has ended"
     unwanted = Delete("DatabaseInstance", name, scratch.metadata.uid, why=why)
