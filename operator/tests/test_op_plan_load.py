@@ -138,6 +138,15 @@ def test_one_that_takes_too_long_is_cancelled() -> None:
     world = unheard(world, plan_instance(world))
     world = with_tasks(world, task(1, TaskState.RUNNING))
     late = timedelta(seconds=DEADLINE_S[world.operations[0].spec.type] + 1)
-    plan = plan_instance(replace(world, now=world.now + late))
-    assert CancelTask(ID.format(1)) in plan.calls
+    world = replace(world, now=world.now + late)
+    plan = plan_instance(world)
     assert told(plan)["phase"] == "Failed"
+    assert CancelTask(ID.format(1)) in plan_instance(unheard(world, plan)).calls
+
+
+def test_what_nobody_waits_for_any_more_is_cancelled() -> None:
+    world = with_tasks(asked(), task(1, TaskState.RUNNING))
+    assert CancelTask(ID.format(1)) not in plan_instance(world).calls
+    assert CancelTask(ID.format(1)) in plan_instance(replace(world, operations=())).calls
+    backup_runs = TaskStatus(id="b-1", kind="backup", state=TaskState.RUNNING, started_at="x")
+    assert plan_instance(replace(with_tasks(world, backup_runs), operations=())).calls == ()

@@ -5,6 +5,7 @@ that starts anew finds the same one. It reads and authenticates all of the dump 
 gets the first statement; loading the same dump again replaces what an attempt that died has loaded.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +21,7 @@ from coffer_operator.plan.tasks import ATTEMPTS, Failed, another_runs, failure_o
 from coffer_operator.plan.world import RestoreSource, World
 
 KIND: Final = "restoreDump"  # of the agent's task
+_PREFIX: Final = "load-"
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,11 @@ class Loading:
     message: str
     done: bool = False
     failed: str | None = None  # the reason, in one word
-    call: PutTask | CancelTask | None = None
+    call: PutTask | None = None
 
 
-def load_databases(world: World, operation: Operation, view: AgentView, *, late: bool) -> Loading:
-    """The next step; `late`: its time is over, and what runs of it is cancelled."""
+def load_databases(world: World, operation: Operation, view: AgentView) -> Loading:
+    """The next step."""
     if view.live is None:
         return Loading("waits for the agent")
     attempt, task = _latest(operation, view.live.tasks)
@@ -41,13 +43,29 @@ def load_databases(world: World, operation: Operation, view: AgentView, *, late:
         case TaskStatus(state=TaskState.COMPLETED):
             return Loading(task.message or "the databases were loaded", done=True)
         case TaskStatus(state=TaskState.RUNNING):
-            return Loading(_how_far(task), call=CancelTask(task.id) if late else None)
+            return Loading(_how_far(task))
         case TaskStatus():
             failure = failure_of(task)
             if failure.permanent or attempt >= ATTEMPTS:
                 return _failed(failure)
             return _ask(world, operation, view, attempt + 1)
     return _ask(world, operation, view, attempt)
+
+
+def abandoned(
+    operations: Iterable[Operation], tasks: Iterable[TaskStatus]
+) -> tuple[CancelTask, ...]:
+    """What is still being loaded for an Operation that was deleted or has ended."""
+    wanted = tuple(
+        f"{_PREFIX}{o.metadata.uid}-" for o in operations if o.status.finished_at is None
+    )
+    return tuple(
+        CancelTask(task.id)
+        for task in tasks
+        if task.state is TaskState.RUNNING
+        and task.id.startswith(_PREFIX)
+        and not task.id.startswith(wanted)
+    )
 
 
 def _ask(world: World, operation: Operation, view: AgentView, attempt: int) -> Loading:
@@ -61,7 +79,7 @@ def _ask(world: World, operation: Operation, view: AgentView, attempt: int) -> L
 
 
 def _task_id(operation: Operation, attempt: int) -> str:
-    return f"load-{operation.metadata.uid}-{attempt}"
+    return f"{_PREFIX}{operation.metadata.uid}-{attempt}"
 
 
 def _latest(operation: Operation, tasks: tuple[TaskStatus, ...]) -> tuple[int, TaskStatus | None]:

@@ -16,7 +16,7 @@ from coffer_operator.plan import reasons
 from coffer_operator.plan.agent import AgentView
 from coffer_operator.plan.clock import after, from_text, to_text
 from coffer_operator.plan.events import operation_events
-from coffer_operator.plan.load_databases import load_databases
+from coffer_operator.plan.load_databases import abandoned, load_databases
 from coffer_operator.plan.model import (
     CancelTask,
     Delete,
@@ -75,6 +75,9 @@ def plan_operations(world: World, view: AgentView, pod: PodVerdict) -> Operation
             result = _advance(result, world, operation, view, pod)
         else:
             result = _wait(result, operation, active, world.now)
+    if view.live is not None:
+        cancelled = abandoned(world.operations, view.live.tasks)
+        result = replace(result, calls=(*result.calls, *cancelled))
     return result
 
 
@@ -190,7 +193,7 @@ def _advance(
     deadline = from_text(operation.status.deadline) if not begins else None
     if deadline is None:
         deadline = after(started_at, DEADLINE_S[operation.spec.type])
-    turn = _Turn(world, operation, view, pod, started_at, begins, late=world.now >= deadline)
+    turn = _Turn(world, operation, view, pod, started_at, begins)
     move = _MOVES[operation.spec.type](turn)
     running = Progress(
         OperationPhase.RUNNING,
@@ -200,13 +203,12 @@ def _advance(
         deadline=to_text(deadline),
         instance_uid=world.instance.metadata.uid,
     )
-    if turn.late and not move.done and move.failed is None:
+    if world.now >= deadline and not move.done and move.failed is None:
         late = f"given up after its deadline: {move.message}"
         failed = replace(
             running, phase=OperationPhase.FAILED, message=late, finished_at=to_text(world.now)
         )
-        cancelled = tuple(call for call in move.calls if isinstance(call, CancelTask))
-        return _patch(replace(result, calls=cancelled), operation, failed, world.now)
+        return _patch(result, operation, failed, world.now)
     if move.failed is not None:
         failed = replace(
             running,
@@ -252,7 +254,6 @@ class _Turn:
     pod: PodVerdict
     started_at: datetime
     begins: bool
-    late: bool  # its time is over
 
 
 @dataclass(frozen=True)
@@ -340,7 +341,7 @@ def _reset(turn: _Turn) -> _Move:
 
 def _load(turn: _Turn) -> _Move:
     """A dump into the instance that serves."""
-    loading = load_databases(turn.world, turn.operation, turn.view, late=turn.late)
+    loading = load_databases(turn.world, turn.operation, turn.view)
     calls = (loading.call,) if loading.call is not None else ()
     return _Move(STEP_LOAD, loading.message, done=loading.done, failed=loading.failed, calls=calls)
 
