@@ -73,6 +73,27 @@ def test_a_storage_is_proved_and_left_clean(cluster: Cluster, space: Space) -> N
     assert hush not in json.dumps(said)
 
 
+def test_a_bucket_is_swept_and_what_is_young_stays(cluster: Cluster, space: Space) -> None:
+    bucket = Bucket(cluster).create()
+    young = f"{PREFIX}/some-instance/base/some-backup/data"
+    bucket.begin_upload(young)
+    space.apply(*storage_secrets(cluster), storage("store", bucket))
+    wait_storage(space, "store")
+    long_ago = "2026-01-01T00:00:00Z"
+    patch = json.dumps({"status": {"probedAt": long_ago}})
+    what = ["dbs", "store", "-n", space.name, "--subresource=status", "--type=merge"]
+    space.kube.run("patch", *what, "-p", patch)
+
+    def swept() -> str:
+        return str((space.get("backupstorage", "store") or {})["status"].get("sweptAt", ""))
+
+    assert wait_until("it is swept", swept) > long_ago
+    wait_storage(space, "store")
+    assert "SweepFailed" not in space.events("store")
+    assert bucket.uploads() == [young]
+    wait_until("the worker is removed", lambda: not space.kube.items("pod", space.name))
+
+
 def test_wrong_credentials_are_told_and_mended(cluster: Cluster, space: Space) -> None:
     bucket = Bucket(cluster).create()
     wrong = secret(CREDENTIALS, accessKeyId="nobody", secretAccessKey="not-this-one")
