@@ -1,6 +1,7 @@
-"""The Errand: what `act` is to do for a BackupStorage, a Backup or its verification, as data.
+"""The Errand: what `act` is to do for a BackupStorage, a Backup, its verification or a
+BackupSchedule, as data.
 
-Order: worker, scratch instance, calls, verdict, status, events, then what the status makes
+Order: worker, creates, removals, scratch instance, calls, verdict, status, events, then what the status makes
 superfluous: the workers whose answer it holds, the object itself. Who dies in between does the rest
 again; the worker with the answer stays until that was kept. Finalizers come alone, but for events:
 what else is to be done, the next plan says.
@@ -25,12 +26,23 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Removal:
+    """Deletion of a Backup, only as long as it is as it was when that was decided."""
+
+    name: str
+    uid: str
+    resource_version: str
+
+
+@dataclass(frozen=True)
 class Errand:
     """What to do now, and when to look again even if nothing happens."""
 
     status: Mapping[str, Any] | None = None  # the whole wanted status; None: leave it
     finalizers: tuple[str, ...] | None = None  # all of them; None: leave them
     worker: WorkerOrder | None = None  # to be made, unless it is there
+    creates: tuple[Mapping[str, Any], ...] = ()  # Backups, Operations; what is there stays as it is
+    removals: tuple[Removal, ...] = ()
     calls: tuple[PutTask | CancelTask, ...] = ()  # to the agent of the World's pod
     events: tuple[EventNote, ...] = ()
     spent_workers: tuple[tuple[str, str], ...] = ()  # pods to be removed: name and uid
@@ -46,6 +58,8 @@ class Errand:
         return bool(
             self.finalizers is not None
             or self.worker
+            or self.creates
+            or self.removals
             or self.calls
             or self.spent_workers
             or self.scratch

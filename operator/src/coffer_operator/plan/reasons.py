@@ -93,6 +93,15 @@ DELETING: Final = "Deleting"
 RECOVERED: Final = "Recovered"
 INSTANCE_REPLACED: Final = "InstanceReplaced"
 
+# backups by the clock
+SUSPENDED: Final = "Suspended"
+BACKUP_SCHEDULED: Final = "BackupScheduled"
+BACKUP_SKIPPED: Final = "BackupSkipped"
+VERIFICATION_SCHEDULED: Final = "VerificationScheduled"
+VERIFICATION_SKIPPED: Final = "VerificationSkipped"
+BACKUP_FAILED: Final = "BackupFailed"
+BACKUP_RETIRED: Final = "BackupRetired"
+
 # backups and where they are
 SECRET_MISSING: Final = "SecretMissing"  # noqa: S105  # a reason
 KEY_INVALID: Final = "KeyInvalid"
