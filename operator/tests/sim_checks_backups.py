@@ -2,7 +2,17 @@
 
 from collections.abc import Iterator
 
-from coffer_operator.kube.api import BACKUP, BACKUP_STORAGE, POD, SECRET, Kind, Object
+from coffer_common import naming
+from coffer_operator.kube.api import (
+    BACKUP,
+    BACKUP_STORAGE,
+    INSTANCE,
+    OPERATION,
+    POD,
+    SECRET,
+    Kind,
+    Object,
+)
 from sim_checks import disk_of
 from sim_stories_backups import FINISHED, Backups, BackupWish
 from sim_watch import Change
@@ -22,7 +32,26 @@ def unfinished(world: World, backups: Backups) -> list[str]:
         if disk is None or disk.restored_from != path:
             found = disk.restored_from if disk is not None else "no volume"
             lines.append(f"{wish.label}: restored from {found}, wanted {path}")
-    return [*lines, *_storages(world)]
+    return [*lines, *_verifications(world, backups), *_storages(world)]
+
+
+def _verifications(world: World, backups: Backups) -> Iterator[str]:
+    """They have ended, and nothing of them is left."""
+    for name in backups.verifications:
+        found = world.server.peek(OPERATION, backups.namespace, name)
+        if found is None:
+            continue
+        status = found.get("status") or {}
+        if status.get("phase") not in FINISHED:
+            yield f"Operation {name}: {_shown(found)}"
+        taken = found["spec"]["backupRef"]["name"]
+        backup = world.server.peek(BACKUP, backups.namespace, taken)
+        verified = ((backup or {}).get("status") or {}).get("verified")
+        if status.get("phase") == "Completed" and backup is not None and verified is None:
+            yield f"Operation {name} is Completed, and its Backup does not say so"
+    for instance in world.server.every(INSTANCE):
+        if naming.LABEL_SCRATCH in (instance["metadata"].get("labels") or {}):
+            yield f"the scratch instance {instance['metadata']['name']} is still there"
 
 
 def _backup(world: World, wish: BackupWish) -> Iterator[str]:
@@ -60,17 +89,23 @@ def _shown(backup: Object) -> str:
 
 
 class BackupRules:
-    """Listens to the store: nothing is Completed that is not in the bucket."""
+    """Listens to the store: what is Completed is in the bucket, and a verdict is final."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._completed: set[str] = set()
+        self._verdicts: dict[tuple[str, str], Object] = {}  # by Backup and Operation
         world.server.listeners.append(self._heard)
 
     def _heard(self, kind: Kind, change: Change) -> None:
         if kind != BACKUP or change.after is None:
             return
         uid, status = change.after["metadata"]["uid"], change.after.get("status") or {}
+        verdict = status.get("verified")
+        if verdict is not None:
+            known = self._verdicts.setdefault((uid, verdict["operation"]), verdict)
+            if verdict != known:
+                self._world.book.wrong(f"Backup {uid} was verified as {known}, now as {verdict}")
         if status.get("phase") == "Completed" and uid not in self._completed:
             self._completed.add(uid)
             if status["path"] not in self._world.around.bucket.backups:

@@ -2,10 +2,19 @@
 
 import base64
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from coffer_operator.kube.api import BACKUP, BACKUP_STORAGE, SECRET, Kind, Object
+from coffer_common import naming
+from coffer_operator.kube.api import (
+    BACKUP,
+    BACKUP_STORAGE,
+    INSTANCE,
+    OPERATION,
+    SECRET,
+    Kind,
+    Object,
+)
 from sim_apiserver import NAMESPACE
 from sim_user import MANAGER, User, Wish
 
@@ -37,6 +46,7 @@ class Backups:
     namespace: str
     wishes: list[BackupWish]
     restored: list[tuple[Wish, str]]  # instance and the path that it is to come from
+    verifications: list[str] = field(default_factory=list)  # Operations that end, or go
 
 
 BackupStory = Callable[[User, Wish, Backups], Awaitable[None]]
@@ -187,6 +197,38 @@ async def delete_some(user: User, wish: Wish, backups: Backups) -> None:
         taken.objects = (True if was_there else None) if retain else False
 
 
+def verify(user: User, backups: Backups, taken: BackupWish) -> str:
+    """A new Operation."""
+    name = f"verify-{len(backups.verifications)}"
+    spec = {"type": "VerifyBackup", "backupRef": {"name": taken.name}}
+    _create(user, OPERATION, backups.namespace, name, {"spec": spec})
+    backups.verifications.append(name)
+    return name
+
+
+async def take_and_verify(user: User, wish: Wish, backups: Backups) -> None:
+    """One or two at once, and what they need may be taken away."""
+    await furnish(user, wish, backups)
+    taken = back_up(user, wish, backups)
+    if user.rng.random() < 0.7:
+        await until_ended(user, taken, 1200)
+    names = [verify(user, backups, taken) for _ in range(user.rng.choice((1, 1, 2)))]
+    await user.pause(0, user.rng.choice((1, 20, 120)))
+    match user.rng.randrange(6):
+        case 0:
+            user.delete(OPERATION, backups.namespace, names[0])
+        case 1:
+            user.delete(BACKUP, taken.namespace, taken.name)
+            taken.end = "gone"
+        case 2:
+            user.delete(INSTANCE, backups.namespace, naming.scratch_instance(taken.name))
+        case 3:
+            user.delete_instance(wish)
+            wish.end = "gone"
+        case _:
+            pass
+
+
 async def lose_the_instance(user: User, wish: Wish, backups: Backups) -> None:
     """Its backups stay usable."""
     await furnish(user, wish, backups)
@@ -225,6 +267,8 @@ STORIES: Final[tuple[BackupStory, ...]] = (
     take_and_restore,
     take_and_restore,
     restore_before_it_is_there,
+    take_and_verify,
+    take_and_verify,
     delete_some,
     lose_the_instance,
     lose_the_storage,

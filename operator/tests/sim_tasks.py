@@ -1,4 +1,4 @@
-"""An agent's tasks in memory: backups and restores, over a bucket that all of a run share.
+"""An agent's tasks in memory: backups, restores and checks, over a bucket that all of a run share.
 
 As the real ones: one at a time, the record lies on the disk and says Failed where the agent ended
 meanwhile, the same id is the same task. A backup writes its objects with its last step.
@@ -105,6 +105,8 @@ class SimTasks:
             self._later(task_id, request, step + 1)
         elif request.kind == "backup":
             self._back_up(task, BackupTask.model_validate(request.payload))
+        elif request.kind == "verify":
+            self._end(task, TaskState.COMPLETED, "", "all is sound")
         else:
             self._restore(task, RestoreTask.model_validate(request.payload))
 

@@ -195,7 +195,13 @@ def _make(world: VerificationWorld, backup: Backup) -> Errand:
 
 
 def _decide(world: VerificationWorld, tried: Tried) -> Errand:
-    """The Backup gets the verdict, and then the Operation its outcome."""
+    """The Backup gets the verdict; once it has it, the Operation gets its outcome.
+
+    Two errands: a status is told even where something before it failed.
+    """
+    verdict = _verdict(world, tried)
+    if verdict is not None:
+        return Errand(verdict=verdict, requeue_after_s=_AT_ONCE_S)
     passed = tried.sound is True
     outcome = OperationOutcome(
         phase="Completed" if passed else "Failed",
@@ -209,7 +215,7 @@ def _decide(world: VerificationWorld, tried: Tried) -> Errand:
         deadline=to_text(after(world.now, REMOVE_S)),
         outcome=outcome,
     )
-    return _tell(world, progress, _AT_ONCE_S, verdict=_verdict(world, tried))
+    return _tell(world, progress, _AT_ONCE_S)
 
 
 def _verdict(world: VerificationWorld, tried: Tried) -> Verdict | None:
@@ -271,7 +277,6 @@ def _tell(
     *,
     scratch: Mapping[str, Any] | None = None,
     unwanted: Delete | None = None,
-    verdict: Verdict | None = None,
 ) -> Errand:
     operation = world.operation
     notes: tuple[EventNote, ...] = ()
@@ -284,7 +289,6 @@ def _tell(
         calls=(step.call,) if step is not None and step.call is not None else (),
         scratch=scratch,
         unwanted=unwanted,
-        verdict=verdict,
         requeue_after_s=_until(world, look_s),
     )
 
