@@ -34,6 +34,7 @@ class Health:
         self._probing = asyncio.Lock()
         self._answered_at = float("-inf")
         self._inventory_at = float("-inf")
+        self._keeping: asyncio.Task[None] | None = None
 
     def follow(self, view: View | None) -> None:
         """Begin anew when another process runs, or none."""
@@ -83,14 +84,19 @@ class Health:
             before = self.probes
             self.probes = Probes(before.answered, before.failures + 1, error)
 
-    async def keep_house(self, engine: Engine, volume_bytes: int) -> None:
-        """Let an engine that answers remove what would fill the volume."""
-        if not self.probes.answered:
-            return
+    def keep_house(self, engine: Engine, volume_bytes: int) -> None:
+        """Let an engine that answers remove what would fill the volume, beside other work.
+
+        Once at a time: an engine that takes long over it is not asked again meanwhile.
+        """
+        if self.probes.answered and (self._keeping is None or self._keeping.done()):
+            self._keeping = asyncio.create_task(self._keep_house(engine, volume_bytes))
+
+    @staticmethod
+    async def _keep_house(engine: Engine, volume_bytes: int) -> None:
         try:
-            async with asyncio.timeout(10):
-                await engine.keep_house(volume_bytes)
-        except (CofferError, TimeoutError, OSError) as error:
+            await engine.keep_house(volume_bytes)
+        except (CofferError, OSError) as error:
             _log.warning("keeping the volume from being filled: %s", error)
 
     def forget_inventory(self) -> None:

@@ -207,7 +207,7 @@ class Supervisor:
             await self.health.probe(self.engine)
             await self._note_answer()
             if self.config is not None:
-                await self.health.keep_house(self.engine, self.config.volume_size_bytes)
+                self.health.keep_house(self.engine, self.config.volume_size_bytes)
         if self.engine is not None and self.health.inventory_due():
             await self.health.take_inventory(self.engine)
             self._tidy_later()
