@@ -125,3 +125,4 @@ demo: setup ## from a bare machine to a connected client
 .PHONY: bench
 bench: setup ## measure against the floor, in one run
 	@$(PY) -m coffer_bench
+	@$(PY) -m coffer_bench.backup_pipeline

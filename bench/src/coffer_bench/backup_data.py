@@ -1,4 +1,4 @@
-"""A MariaDB with realistic rows, made once per machine: what backups are measured on."""
+"""Realistic rows for a MariaDB, and one with them, made once per machine, to be backed up."""
 
 import contextlib
 import os
@@ -10,9 +10,9 @@ from pathlib import Path
 
 from coffer_cluster.paths import cache_dir
 
+DATABASE = "shop"
+_ROWS = {"customers": 400_000, "orders": 3_600_000, "events": 1_900_000, "blobs": 120_000}
 _SQL = """
-CREATE DATABASE shop;
-USE shop;
 CREATE TABLE customers (id INT PRIMARY KEY, token CHAR(36), name VARCHAR(60), note TEXT,
   KEY (token));
 CREATE TABLE orders (id INT PRIMARY KEY, customer INT, placed DATETIME, total DECIMAL(10,2),
@@ -30,6 +30,12 @@ INSERT INTO events SELECT seq, '2024-01-01' + INTERVAL seq*31 SECOND, CONCAT('{{
   SHA1(seq),'","ms":',CRC32(seq*11)%3000,'}}') FROM seq_1_to_{events};
 INSERT INTO blobs SELECT seq, RANDOM_BYTES(500+CRC32(seq)%524) FROM seq_1_to_{blobs};
 """
+
+
+def statements(scale: float) -> list[str]:
+    """What fills an empty database; a scale of 1 is 1.1 GB."""
+    counts = {name: int(count * scale) for name, count in _ROWS.items()}
+    return [text for part in _SQL.split(";\n") if (text := part.strip().format(**counts))]
 
 
 def _serve(folder: Path, socket: Path) -> subprocess.Popen[bytes]:
@@ -59,14 +65,21 @@ def _make(folder: Path, scale: float) -> None:
     install = ["mariadb-install-db", "--no-defaults", f"--datadir={unfinished}", "--user=root"]
     install += ["--skip-test-db", "--auth-root-authentication-method=normal"]
     subprocess.run(install, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    counts = {"customers": 400_000, "orders": 3_600_000, "events": 1_900_000, "blobs": 120_000}
     with tempfile.TemporaryDirectory() as run:
         socket = Path(run) / "s"
         engine = _serve(unfinished, socket)
         try:
             _wait(socket)
-            text = _SQL.format(**{name: int(count * scale) for name, count in counts.items()})
-            done = _sql(socket, text + "SET GLOBAL innodb_fast_shutdown=0; SHUTDOWN;")
+            text = ";\n".join(
+                [
+                    f"CREATE DATABASE {DATABASE}",
+                    f"USE {DATABASE}",
+                    *statements(scale),
+                    "SET GLOBAL innodb_fast_shutdown=0",
+                    "SHUTDOWN;",
+                ]
+            )
+            done = _sql(socket, text)
             if done.returncode != 0:
                 raise RuntimeError(done.stderr.decode())
             engine.wait(300)
