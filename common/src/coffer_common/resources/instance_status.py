@@ -17,6 +17,7 @@ class Phase(StrEnum):
     ERROR = "Error"
     RESTART_REQUIRED = "RestartRequired"
     RESTARTING = "Restarting"
+    BACKUP = "Backup"
     DELETING = "Deleting"
 
 
@@ -134,6 +135,13 @@ class RestoreReport(Resource):
     ] = None
 
 
+class LastBackup(Resource):
+    """The newest backup that there is."""
+
+    name: Annotated[str, Field(description="Name of the Backup.")]
+    time: Annotated[str, Field(description="When it was complete.", json_schema_extra=DATE_TIME)]
+
+
 class InstanceStatus(Resource):
     """What Coffer reports of a database instance."""
 
@@ -165,6 +173,9 @@ class InstanceStatus(Resource):
     ] = None
     operation: Annotated[
         OperationInProgress | None, Field(description="The Operation being carried out.")
+    ] = None
+    last_backup: Annotated[
+        LastBackup | None, Field(description="The newest completed backup of it.")
     ] = None
     restore: Annotated[
         RestoreReport | None, Field(description="Where the data came from, if from a backup.")

@@ -38,6 +38,10 @@ def instance_events(former: InstanceStatus, wanted: InstanceStatus) -> tuple[Eve
         stalled = now.get("Stalled")
         if stalled is None or stalled.reason != volume_is.reason:
             notes.append(EventNote(volume_is.reason, volume_is.message, warning=True))
+    healthy = now.get("BackupHealthy")
+    unsafe = healthy is not None and healthy.status == Truth.FALSE
+    if unsafe and healthy is not None and not _same(before.get("BackupHealthy"), healthy):
+        notes.append(EventNote(healthy.reason, healthy.message, warning=True))
     required = now.get("RestartRequired")
     if required is not None and "RestartRequired" not in before:
         notes.append(EventNote("RestartRequired", required.message))

@@ -19,6 +19,7 @@ from coffer_operator.plan.accounts import Accounts, plan_accounts
 from coffer_operator.plan.addresses import address_is_served, plan_addresses
 from coffer_operator.plan.agent import AgentView, view_agent
 from coffer_operator.plan.auto_restart import AutoRestart, plan_auto_restart
+from coffer_operator.plan.backup_health import BackedUp, judge_backups
 from coffer_operator.plan.certificate import plan_certificate
 from coffer_operator.plan.clock import after
 from coffer_operator.plan.conditions import Conditions, by_type
@@ -103,6 +104,7 @@ def plan_instance(world: World) -> Plan:
     operations = plan_operations(world, view.agent, view.pod)
     accounts = _accounts(world, view)
     obstacle = _obstacle(world, view, accounts)
+    backed_up = judge_backups(world)
     found = Findings(
         known=view.known,
         target=view.target,
@@ -115,6 +117,7 @@ def plan_instance(world: World) -> Plan:
         bindings=accounts.bindings if accounts else world.instance.status.binding_secrets,
         operation=operations.current,
         restarting=operations.restarting,
+        backed_up=backed_up,
     )
     status = wanted_status(world, found, view.agent)
     certificate, renewal_in_s = _certificate(world, view)
@@ -148,7 +151,7 @@ def plan_instance(world: World) -> Plan:
             world,
             obstacle,
             calls,
-            [*operations.wake_at, *_wake_at(world, view, auto, renewal_in_s)],
+            [*operations.wake_at, *_wake_at(world, view, auto, renewal_in_s, backed_up)],
         ),
     )
 
@@ -333,12 +336,17 @@ def _requeue(
 
 
 def _wake_at(
-    world: World, view: _View, auto: AutoRestart, renewal_in_s: float | None
+    world: World,
+    view: _View,
+    auto: AutoRestart,
+    renewal_in_s: float | None,
+    backed_up: BackedUp,
 ) -> list[datetime]:
     """When the certificate, the turn in a rollout and the maintenance window come."""
     waits_s = [s for s in (renewal_in_s, view.configured.turn_in_s) if s is not None]
     moments = [after(world.now, wait_s) for wait_s in waits_s]
-    more = (auto.wake_at, view.restore.wake_at, view.serving.wake_at)
+    overdue = backed_up.health.wake_at if backed_up.health is not None else None
+    more = (auto.wake_at, view.restore.wake_at, view.serving.wake_at, overdue)
     return [*moments, *(moment for moment in more if moment is not None)]
 
 

@@ -27,6 +27,7 @@ from coffer_operator.build.identity import Blueprint
 from coffer_operator.plan import reasons
 from coffer_operator.plan.accounts import service_host
 from coffer_operator.plan.agent import AgentView
+from coffer_operator.plan.backup_health import BackedUp
 from coffer_operator.plan.clock import after, from_text
 from coffer_operator.plan.conditions import Conditions, by_type, since
 from coffer_operator.plan.configured import Configured
@@ -59,6 +60,7 @@ class Findings:
     restore: RestoreReport | None
     operation: OperationInProgress | None
     restarting: bool
+    backed_up: BackedUp
 
 
 def was_built(world: World) -> bool:
@@ -112,6 +114,7 @@ def wanted_status(world: World, found: Findings, view: AgentView) -> dict[str, A
         configuration=found.configured.report,
         operation=found.operation,
         restore=found.restore,
+        last_backup=found.backed_up.last,
     )
     return as_api(status)
 
@@ -142,6 +145,8 @@ def _phase(world: World, found: Findings) -> Phase:
             return Phase.ERROR if refused or late else Phase.BUILDING
     if found.restarting:
         return Phase.RESTARTING
+    if found.backed_up.taking is not None:
+        return Phase.BACKUP
     outdated, pending = _is_outdated(world, found), found.configured.pending
     return Phase.RESTART_REQUIRED if outdated or pending else Phase.ACTIVE
 
@@ -196,6 +201,9 @@ def _conditions(world: World, found: Findings, view: AgentView) -> tuple[Conditi
     _volume_healthy(conditions, world, found, view, former)
     _configuration_applied(conditions, found, former)
     _restart_required(conditions, world, found)
+    health = found.backed_up.health
+    if health is not None:
+        conditions.add("BackupHealthy", health.truth, health.reason, health.message)
     return conditions.result()
 
 

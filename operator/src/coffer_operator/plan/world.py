@@ -14,6 +14,7 @@ from coffer_common.resources.configuration import ConfigurationGroup
 from coffer_common.resources.instance import DatabaseInstance
 from coffer_common.resources.instance_status import Role
 from coffer_common.resources.operation import Operation
+from coffer_common.resources.schedule import BackupSchedule
 from coffer_common.rules import Rules
 from coffer_common.wire import ConfigurationStatus, GuestStatus
 
@@ -216,7 +217,8 @@ class World:
     succeeded for this very instance since the operator started: only then does status name their
     Secrets; one too few costs a call that changes nothing.
     `operations` are those that name this instance, oldest first. `backup_sources` are the Backups
-    that they name, by name, as long as they have not ended.
+    that they name, by name, as long as they have not ended. `backups` and `backup_schedules` are
+    those that name this instance, or a former one of its name.
     `configuration_group` is the one that the spec names, None where there is none of that name.
     `cohort` are the instances that get the same values, this one among them: those that name the
     same group, or, for one that names none, those of its DatastoreVersion that name none.
@@ -240,6 +242,8 @@ class World:
     cohort: tuple[Member, ...] = ()
     restore_source: RestoreSource | None = None  # None: it is not to be restored
     backup_sources: Mapping[str, RestoreSource] = field(default_factory=dict)
+    backups: tuple[Backup, ...] = ()
+    backup_schedules: tuple[BackupSchedule, ...] = ()
     namespace_terminating: bool = False
     failure: ActFailure | None = None  # None: the latest plan was carried out
     ensured_users: frozenset[str] = frozenset()
