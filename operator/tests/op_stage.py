@@ -20,6 +20,7 @@ from coffer_operator.guest.api import AgentAddress, AgentUnreachableError
 from coffer_operator.kube.api import INSTANCE, POD, Key, Kind, Object
 from coffer_operator.plan.backup import plan_backup
 from coffer_operator.plan.model import GroupPlan, Plan
+from coffer_operator.plan.schedule import plan_schedule
 from coffer_operator.plan.storage import plan_storage
 from coffer_operator.plan.verification import plan_verification
 from coffer_operator.plan.world import GroupWorld, World
@@ -159,7 +160,15 @@ class Stage:
                 random.Random(0),
                 draw=lambda: "drawn-password",
             ),
-            Planners(plan, plan_group, self.turns, plan_storage, plan_backup, plan_verification),
+            Planners(
+                plan,
+                plan_group,
+                self.turns,
+                plan_storage,
+                plan_backup,
+                plan_verification,
+                plan_schedule,
+            ),
             Settings(workers=2, image="coffer/operator:1"),
         )
         task = asyncio.create_task(self.engine.run())

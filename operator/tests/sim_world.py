@@ -27,6 +27,7 @@ from coffer_operator.kube.api import (
 from coffer_operator.plan.backup import plan_backup
 from coffer_operator.plan.configuration import plan_configuration
 from coffer_operator.plan.instance import plan_instance
+from coffer_operator.plan.schedule import plan_schedule
 from coffer_operator.plan.storage import plan_storage
 from coffer_operator.plan.turns import plan_turns
 from coffer_operator.plan.verification import plan_verification
@@ -117,6 +118,7 @@ class Life:
                 plan_storage,
                 plan_backup,
                 plan_verification,
+                plan_schedule,
             ),
             Settings(workers=4, image="localhost/coffer-operator:1"),
         )

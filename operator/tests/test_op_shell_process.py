@@ -63,6 +63,7 @@ async def test_metrics_show_the_caches() -> None:
             lambda _: Errand(),
             lambda _: Errand(),
             lambda _: Errand(),
+            lambda _: Errand(),
         ),
     )
     metrics.watch(engine)

@@ -1,4 +1,4 @@
-"""Carries out errands: what is to be done for BackupStorages, Backups and verifications.
+"""Carries out errands: for BackupStorages, Backups, their verifications and schedules.
 
 Owns the making of storage workers and scratch instances, and the tasks that agents are asked for.
 Decides nothing.
@@ -7,7 +7,7 @@ Decides nothing.
 import logging
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from coffer_common import naming
 from coffer_common.resources.base import Metadata, Resource
@@ -21,6 +21,7 @@ from coffer_operator.guest.api import AgentAddress, AgentClient, AgentUnreachabl
 from coffer_operator.kube.api import (
     BACKUP,
     INSTANCE,
+    OPERATION,
     POD,
     ConflictError,
     Key,
@@ -28,11 +29,13 @@ from coffer_operator.kube.api import (
     KubeApi,
     NotFoundError,
 )
-from coffer_operator.plan.errand import Errand, Verdict
+from coffer_operator.plan.errand import Errand, Removal, Verdict
 from coffer_operator.plan.model import CancelTask, Delete, PutTask
 from coffer_operator.plan.world import PodFact
 
 log = logging.getLogger(__name__)
+
+_MADE: Final = {kind.kind: kind for kind in (INSTANCE, BACKUP, OPERATION)}  # their events wake
 
 
 class ErrandRunner:
@@ -67,6 +70,14 @@ class ErrandRunner:
         if errand.worker is not None:
             order = errand.worker
             await self._step(f"storage worker {order.name}", partial(self._employ, key, order))
+        for obj in errand.creates:
+            step = f"create {obj['kind']} {obj['metadata']['name']}"
+            await self._step(step, partial(self._make, obj))
+        for removal in errand.removals:
+            remove = partial(self._remove, key.namespace, removal)
+            await self._step(f"delete Backup {removal.name}", remove, (BACKUP, removal.name))
+            tell = partial(self._reporter.announce, kind, about, removal.note)
+            await self._step("event", tell)
         if errand.scratch is not None:
             name = errand.scratch["metadata"]["name"]
             await self._step(f"create DatabaseInstance {name}", partial(self._make, errand.scratch))
@@ -142,9 +153,19 @@ class ErrandRunner:
     async def _make(self, obj: Mapping[str, Any]) -> None:
         """Made once; whose the one is that is there already, its event will tell."""
         try:
-            await self._api.create(INSTANCE, dict(obj))
+            await self._api.create(_MADE[obj["kind"]], dict(obj))
         except ConflictError:
             return
+
+    async def _remove(self, namespace: str, removal: Removal) -> None:
+        """Asks first: what keeps a Backup may have come since, and it cannot be taken back."""
+        try:
+            live = await self._api.get(BACKUP, namespace, removal.name)
+        except NotFoundError:
+            return
+        if live["metadata"]["resourceVersion"] != removal.resource_version:
+            raise ConflictError(f"the Backup {removal.name} is another than it was")
+        await self._api.delete(BACKUP, namespace, removal.name, uid=removal.uid)
 
     async def _unmake(self, key: Key, gone: Delete) -> None:
         await self._api.delete(INSTANCE, key.namespace, gone.name, uid=gone.uid)

@@ -1,4 +1,4 @@
-"""What the process knows of BackupStorages, Backups and storage workers, and who is concerned.
+"""What the process knows of storages, Backups, schedules and workers, and who is concerned.
 
 Owns their stores, what `act` reports back of them, and the look at the Secrets of a storage. Of a
 Secret nothing is kept but its version and what is wrong with it.
@@ -13,9 +13,11 @@ from coffer_common.errors import UserError
 from coffer_common.resources.backup import Backup, BackupPhase, BackupStorage, BackupStorageSpec
 from coffer_common.resources.instance import DatabaseInstance
 from coffer_common.resources.operation import Operation
+from coffer_common.resources.schedule import BackupSchedule
 from coffer_operator.build.worker import SELECTOR
 from coffer_operator.kube.api import (
     BACKUP,
+    BACKUP_SCHEDULE,
     BACKUP_STORAGE,
     OPERATION,
     POD,
@@ -45,6 +47,7 @@ class Wakes:
     storage: Callable[[Key], None]
     backup: Callable[[Key], None]
     instance: Callable[[Key], None]
+    schedule: Callable[[Key], None]
 
 
 @dataclass
@@ -57,7 +60,7 @@ class Memory:
 
 
 class BackupCache:
-    """The stores of the three kinds.
+    """The stores of the four kinds.
 
     `restoring` gives the instances of a namespace that are to be restored and have no data yet.
     `operations` is the store of those, which the verifications of Backups are among.
@@ -82,10 +85,15 @@ class BackupCache:
         self.backups: Store[Backup | None] = Store(
             _backup, self._backup_changed, self._by_namespace
         )
+        self._schedules_in: Marks[BackupSchedule | None, str] = Marks(_schedule_mark)
+        self.schedules: Store[BackupSchedule | None] = Store(
+            _schedule, self._schedule_changed, self._schedules_in
+        )
         self.workers: Store[WorkerFact] = Store(worker, self._worker_changed)
         self.stores: Mapping[str, Store[Any]] = {
             BACKUP_STORAGE.kind: self.storages,
             BACKUP.kind: self.backups,
+            BACKUP_SCHEDULE.kind: self.schedules,
             POD.kind: self.workers,
             OPERATION.kind: operations,
         }
@@ -96,10 +104,26 @@ class BackupCache:
     def backup(self, key: Key) -> Backup | None:
         return self.backups.get(key.namespace, key.name)
 
+    def schedule(self, key: Key) -> BackupSchedule | None:
+        return self.schedules.get(key.namespace, key.name)
+
     def backups_in(self, namespace: str) -> tuple[Backup, ...]:
         """All readable ones, by name."""
         found = sorted(self._by_namespace[namespace].items())
         return tuple(backup for _, backup in found if backup is not None)
+
+    def backups_of(self, instance: Key) -> tuple[Backup, ...]:
+        """All readable ones that name the instance, by name."""
+        return tuple(b for b in self.backups_in(instance.namespace) if _is_of(b, instance))
+
+    def schedules_of(self, instance: Key) -> tuple[BackupSchedule, ...]:
+        """All readable ones that name the instance, by name."""
+        found = sorted(self._schedules_in[instance.namespace].items())
+        return tuple(
+            schedule
+            for _, schedule in found
+            if schedule is not None and schedule.spec.instance_ref.name == instance.name
+        )
 
     def running_in(self, namespace: str) -> tuple[str, ...]:
         """Ids of the backups that are being taken."""
@@ -194,19 +218,37 @@ class BackupCache:
                 self._wakes.backup(ref)
         self._wake_restoring(by.namespace)
 
-    def _backup_changed(self, key: Key | None, _: object) -> None:
+    def _schedule_changed(self, key: Key | None, schedule: BackupSchedule | None) -> None:
         if key is not None:
-            self._wakes.backup(key)
+            self._wakes.schedule(key)
+        if key is not None and schedule is not None:
+            self._wakes.instance(Key(key.namespace, schedule.spec.instance_ref.name))
+
+    def _backup_changed(self, key: Key | None, backup: Backup | None) -> None:
+        if key is None:
+            return
+        self._wakes.backup(key)
+        if not self.backups.knows(*key):
+            self._wake_instance_of(backup)
+
+    def _wake_instance_of(self, backup: Backup | None) -> None:
+        """What it says of its backups may be another thing."""
+        if backup is not None and backup.spec.instance_ref is not None:
+            namespace = backup.metadata.namespace or ""
+            self._wakes.instance(Key(namespace, backup.spec.instance_ref.name))
 
     def _backup_moved(self, namespace: str, ref: Key) -> None:
         """Those that wait for it, that it needs, or that knew of it as needing them."""
         changed = self.backup(ref)
+        self._wake_instance_of(changed)
         for other_ref, other in self._by_namespace[namespace].items():
             if other is None or other_ref == ref:
                 continue
             needed = changed is not None and other.status.path == changed.status.parent
             if other.status.phase not in FINISHED or needed or ref.name in other.status.children:
                 self._wakes.backup(other_ref)
+        for schedule in self._schedules_in[namespace]:
+            self._wakes.schedule(schedule)
         self._wake_restoring(namespace)
 
     def _wake_restoring(self, namespace: str) -> None:
@@ -257,6 +299,11 @@ class SecretReader:
         return found, versions
 
 
+def _is_of(backup: Backup, instance: Key) -> bool:
+    reference = backup.spec.instance_ref
+    return reference is not None and reference.name == instance.name
+
+
 def _is_going(backup: Backup) -> bool:
     return backup.metadata.deletion_timestamp is not None
 
@@ -267,6 +314,15 @@ def _storage(obj: project.Json) -> tuple[BackupStorage | None, Key]:
 
 def _backup(obj: project.Json) -> tuple[Backup | None, Key]:
     return project.resource(Backup, obj), ref_of(obj)
+
+
+def _schedule(obj: project.Json) -> tuple[BackupSchedule | None, Key]:
+    return project.resource(BackupSchedule, obj), ref_of(obj)
+
+
+def _schedule_mark(schedule: BackupSchedule | None) -> Mark[str] | None:
+    """By namespace."""
+    return Mark(schedule.metadata.namespace or "") if schedule is not None else None
 
 
 def _storage_mark(storage: BackupStorage | None) -> Mark[Key] | None:
@@ -289,5 +345,13 @@ def _backup_mark(backup: Backup | None) -> Mark[str] | None:
     if backup is None:
         return None
     status = backup.status
-    facts = (backup.metadata.uid, status.phase, status.path, status.parent, _is_going(backup))
+    facts = (
+        backup.metadata.uid,
+        status.phase,
+        status.path,
+        status.parent,
+        _is_going(backup),
+        backup.spec.keep,
+        status.verified.time if status.verified is not None else None,
+    )
     return Mark(backup.metadata.namespace or "", facts)

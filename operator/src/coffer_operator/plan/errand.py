@@ -1,10 +1,9 @@
-"""The Errand: what `act` is to do for a BackupStorage, a Backup, its verification or a
-BackupSchedule, as data.
+"""The Errand: what `act` is to do for BackupStorages, Backups, verifications, schedules, as data.
 
-Order: worker, creates, removals, scratch instance, calls, verdict, status, events, then what the status makes
-superfluous: the workers whose answer it holds, the object itself. Who dies in between does the rest
-again; the worker with the answer stays until that was kept. Finalizers come alone, but for events:
-what else is to be done, the next plan says.
+Order: worker, creates, removals, scratch instance, calls, verdict, status, events, then what the
+status makes superfluous: the workers whose answer it holds, the object itself. Who dies in between
+does the rest again; the worker with the answer stays until that was kept. Finalizers come alone,
+but for events: what else is to be done, the next plan says.
 """
 
 from collections.abc import Mapping
@@ -27,11 +26,12 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Removal:
-    """Deletion of a Backup, only as long as it is as it was when that was decided."""
+    """Deletion of a Backup that is as it was when that was decided, and the Event about it."""
 
     name: str
     uid: str
     resource_version: str
+    note: EventNote
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any, Final
 from coffer_common.errors import UserError
 from coffer_common.resources.backup import Backup, BackupPhase, BackupType
 from coffer_common.resources.base import Condition
+from coffer_common.resources.operation import OperationPhase
 from coffer_common.resources.schedule import BackupSchedule, BackupScheduleStatus
 from coffer_operator.plan import reasons
 from coffer_operator.plan.clock import from_text, to_text
@@ -100,15 +101,12 @@ def _work(world: ScheduleWorld, clock: _Clock, unable: Finding | None) -> Errand
     return replace(
         told,
         creates=creates,
-        removals=tuple(
-            Removal(b.metadata.name, b.metadata.uid, b.metadata.resource_version) for b in removed
-        ),
+        removals=tuple(_removal(b) for b in removed),
         events=(
             *told.events,
             *(run.event for run in runs.values() if run.event is not None),
-            *(_retirement(b) for b in removed),
         ),
-        requeue_after_s=_requeue_s(world, clock.crons, waits=bool(retired)),
+        requeue_after_s=_requeue_s(world, clock.crons, waits=bool(retired) or _is_proving(runs)),
     )
 
 
@@ -186,9 +184,11 @@ def _in_use(world: ScheduleWorld) -> Kept:
     return Kept(frozenset(names), frozenset(places))
 
 
-def _retirement(backup: Backup) -> EventNote:
-    text = f"removed the Backup {backup.metadata.name}: nothing in spec.retention keeps it"
-    return EventNote(reasons.BACKUP_RETIRED, text)
+def _removal(backup: Backup) -> Removal:
+    metadata = backup.metadata
+    text = f"removed the Backup {metadata.name}: nothing in spec.retention keeps it"
+    note = EventNote(reasons.BACKUP_RETIRED, text)
+    return Removal(metadata.name, metadata.uid, metadata.resource_version, note)
 
 
 # --- status --------------------------------------------------------------------------------------
@@ -268,6 +268,11 @@ def _events(former: BackupScheduleStatus, found: Finding) -> tuple[EventNote, ..
     return (EventNote(found.reason, found.message, warning=not good),)
 
 
+def _is_proving(runs: dict[str, Run]) -> bool:
+    last = runs["last_verify"].last
+    return last is not None and last.phase in (OperationPhase.NEW, OperationPhase.RUNNING)
+
+
 def _requeue_s(world: ScheduleWorld, crons: Crons, *, waits: bool) -> float | None:
     """When something is due, or what nobody tells of is to be looked at."""
     due = [
@@ -275,6 +280,6 @@ def _requeue_s(world: ScheduleWorld, crons: Crons, *, waits: bool) -> float | No
         for cron in (crons.full, crons.incremental, crons.verify)
         if cron is not None and (following := cron.next(world.now)) is not None
     ]
-    if waits or any(verifications(world)):
+    if waits:
         due.append(LOOK_S)
     return max(min(due), _AT_ONCE_S) if due else None

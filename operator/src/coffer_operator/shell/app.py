@@ -32,6 +32,7 @@ from coffer_operator.observe.rulebook import packaged
 from coffer_operator.plan.backup import plan_backup
 from coffer_operator.plan.configuration import plan_configuration
 from coffer_operator.plan.instance import plan_instance
+from coffer_operator.plan.schedule import plan_schedule
 from coffer_operator.plan.storage import plan_storage
 from coffer_operator.plan.turns import plan_turns
 from coffer_operator.plan.verification import plan_verification
@@ -121,6 +122,7 @@ async def _main(options: Options, stop: asyncio.Event) -> None:
                 plan_storage,
                 plan_backup,
                 plan_verification,
+                plan_schedule,
             ),
             Settings(operator_namespace=options.namespace, watch_own=False, image=options.image),
             told=metrics,

@@ -1,4 +1,4 @@
-"""One look at one BackupStorage, Backup or verification: observe, plan, act, report.
+"""One look at one BackupStorage, Backup, verification or schedule: observe, plan, act, report.
 
 Owns the order of these and the policy for what goes wrong: a failure is remembered and planned
 upon, so that a condition names it.
@@ -13,12 +13,14 @@ from typing import Final, Generic, TypeVar
 from coffer_common.resources.base import Metadata, Resource
 from coffer_operator.act.errands import ErrandRunner
 from coffer_operator.act.failure import StepError
-from coffer_operator.kube.api import BACKUP, BACKUP_STORAGE, OPERATION, Key, Kind
+from coffer_operator.kube.api import BACKUP, BACKUP_SCHEDULE, BACKUP_STORAGE, OPERATION, Key, Kind
 from coffer_operator.observe.backup_world import BackupObserver
 from coffer_operator.observe.backups import BackupCache
+from coffer_operator.observe.schedules import ScheduleObserver
 from coffer_operator.observe.verification import VerificationObserver
 from coffer_operator.plan.backup_world import BackupWorld, StorageWorld
 from coffer_operator.plan.errand import Errand
+from coffer_operator.plan.schedule_world import ScheduleWorld
 from coffer_operator.plan.scratch import scratch_name
 from coffer_operator.plan.verification_world import VerificationWorld
 from coffer_operator.plan.world import ActFailure, PodFact
@@ -33,6 +35,7 @@ W = TypeVar("W")
 StoragePlanner = Callable[[StorageWorld], Errand]
 BackupPlanner = Callable[[BackupWorld], Errand]
 VerificationPlanner = Callable[[VerificationWorld], Errand]
+SchedulePlanner = Callable[[ScheduleWorld], Errand]
 _NOWHERE: Final = ("", None)
 
 
@@ -171,3 +174,13 @@ def verification_way(
         return Subject(operation.metadata, operation.status, at)
 
     return Way(OPERATION, observer.world, planner, subject)
+
+
+def schedule_way(observer: ScheduleObserver, planner: SchedulePlanner) -> Way[ScheduleWorld]:
+    """How BackupSchedules are looked at."""
+    return Way(
+        BACKUP_SCHEDULE,
+        observer.world,
+        planner,
+        lambda world: Subject(world.schedule.metadata, world.schedule.status),
+    )

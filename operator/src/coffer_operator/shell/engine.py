@@ -18,6 +18,7 @@ from coffer_operator.act.report import Reporter
 from coffer_operator.act.step import Steps
 from coffer_operator.kube.api import (
     BACKUP,
+    BACKUP_SCHEDULE,
     BACKUP_STORAGE,
     CHILD_KINDS,
     CONFIGURATION_GROUP,
@@ -37,13 +38,17 @@ from coffer_operator.observe.backups import WORKERS, BackupCache, Wakes
 from coffer_operator.observe.cache import Cache, selector
 from coffer_operator.observe.informer import Informer
 from coffer_operator.observe.journal import Notes
+from coffer_operator.observe.schedules import ScheduleObserver
 from coffer_operator.observe.store import Store
 from coffer_operator.observe.verification import VerificationObserver, concerned
 from coffer_operator.observe.world import Observer
 from coffer_operator.plan.world import PodFact
 from coffer_operator.shell.backups import (
     ErrandReconciler,
+    W,
+    Way,
     backup_way,
+    schedule_way,
     storage_way,
     verification_way,
 )
@@ -71,10 +76,12 @@ COHORT_WORKERS: Final = 2
 STORAGE_WORKERS: Final = 2
 BACKUP_WORKERS: Final = 4
 VERIFICATION_WORKERS: Final = 2
+SCHEDULE_WORKERS: Final = 1
 INSTANCES: Final = "DatabaseInstance"  # what a queue's keys are of, for the metrics
 GROUPS: Final = "ConfigurationGroup"
 STORAGES: Final = "BackupStorage"
 BACKUPS: Final = "Backup"
+SCHEDULES: Final = "BackupSchedule"
 VERIFICATIONS: Final = "Operation"  # those that no instance carries out
 
 
@@ -96,6 +103,7 @@ class Engine:
         self.storage_queue = WorkQueue(outside.rng)
         self.backup_queue = WorkQueue(outside.rng)
         self.verification_queue = WorkQueue(outside.rng)
+        self.schedule_queue = WorkQueue(outside.rng)
         self.cache = Cache(
             wake=self._wake_instance,
             wake_cohort=lambda cohort: self.cohort_queue.add(cohort, COALESCE_S),
@@ -104,7 +112,12 @@ class Engine:
             wake_verification=self.verification_queue.add,
         )
         self.backups = BackupCache(
-            Wakes(self.storage_queue.add, self.backup_queue.add, self.queue.add),
+            Wakes(
+                self.storage_queue.add,
+                self.backup_queue.add,
+                self.queue.add,
+                self.schedule_queue.add,
+            ),
             self._restoring,
             self.cache.operations,
         )
@@ -117,7 +130,14 @@ class Engine:
         self.cache.cohorts.follow(self.agents)
         self._lookers = self._make_lookers(outside, planners)
         self._told = told
-        self.informers: Mapping[str, Informer] = {
+        self.informers = self._make_informers(outside)
+        self._storage_workers = Informer(
+            outside.api, POD, self.backups.workers, label_selector=WORKERS, rng=outside.rng
+        )
+
+    def _make_informers(self, outside: Outside) -> Mapping[str, Informer]:
+        """By kind; of the workers of storages there is another."""
+        return {
             kind.kind: Informer(
                 outside.api,
                 kind,
@@ -125,14 +145,11 @@ class Engine:
                 label_selector=selector(kind),
                 rng=outside.rng,
             )
-            for kind in (*CATALOGUE_KINDS, *CHILD_KINDS, *OWN_KINDS, NODE)
+            for kind in (*CATALOGUE_KINDS, *CHILD_KINDS, *OWN_KINDS, BACKUP_SCHEDULE, NODE)
         }
-        self._storage_workers = Informer(
-            outside.api, POD, self.backups.workers, label_selector=WORKERS, rng=outside.rng
-        )
 
     def _store(self, kind: Kind) -> Store[Any]:
-        if kind in (BACKUP_STORAGE, BACKUP):
+        if kind in (BACKUP_STORAGE, BACKUP, BACKUP_SCHEDULE):
             return self.backups.stores[kind.kind]
         return self.cache.store(kind)
 
@@ -210,35 +227,27 @@ class Engine:
         )
         reporter = Reporter(outside.api, self.backups, outside.now)
         runner = ErrandRunner(outside.api, outside.agents, self.backups, reporter, steps)
-        storages = ErrandReconciler(
-            storage_way(observer, planners.storage),
-            queue=self.storage_queue,
-            cache=self.backups,
-            observer=observer,
-            runner=runner,
-            now=outside.now,
-        )
-        backups = ErrandReconciler(
-            backup_way(observer, planners.backup),
-            queue=self.backup_queue,
-            cache=self.backups,
-            observer=observer,
-            runner=runner,
-            now=outside.now,
-        )
         known = VerificationObserver(self.backups, self.cache, self.agents, now=outside.now)
-        verifications = ErrandReconciler(
-            verification_way(known, planners.verification),
-            queue=self.verification_queue,
-            cache=self.backups,
-            observer=observer,
-            runner=runner,
-            now=outside.now,
-        )
+        clocks = ScheduleObserver(self.backups, self.cache, self._restoring, now=outside.now)
+
+        def looker(way: Way[W], queue: WorkQueue) -> tuple[WorkQueue, Looker]:
+            reconciler = ErrandReconciler(
+                way,
+                queue=queue,
+                cache=self.backups,
+                observer=observer,
+                runner=runner,
+                now=outside.now,
+            )
+            return queue, reconciler
+
         return {
-            STORAGES: (self.storage_queue, storages),
-            BACKUPS: (self.backup_queue, backups),
-            VERIFICATIONS: (self.verification_queue, verifications),
+            STORAGES: looker(storage_way(observer, planners.storage), self.storage_queue),
+            BACKUPS: looker(backup_way(observer, planners.backup), self.backup_queue),
+            VERIFICATIONS: looker(
+                verification_way(known, planners.verification), self.verification_queue
+            ),
+            SCHEDULES: looker(schedule_way(clocks, planners.schedule), self.schedule_queue),
         }
 
     @property
@@ -268,7 +277,9 @@ class Engine:
         """
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._inform_of((*CHILD_KINDS, *OWN_KINDS, NODE)))
+                group.create_task(
+                    self._inform_of((*CHILD_KINDS, *OWN_KINDS, BACKUP_SCHEDULE, NODE))
+                )
                 group.create_task(self._storage_workers.run(), name="informer storage workers")
                 for kind, informer in self.informers.items():
                     if kind != NODE.kind:  # without nodes there is only less to tell
@@ -281,6 +292,7 @@ class Engine:
                     (STORAGES, STORAGE_WORKERS),
                     (BACKUPS, BACKUP_WORKERS),
                     (VERIFICATIONS, VERIFICATION_WORKERS),
+                    (SCHEDULES, SCHEDULE_WORKERS),
                 ):
                     for number in range(count):
                         group.create_task(self._work(kind), name=f"{kind} worker {number}")

@@ -14,7 +14,12 @@ from coffer_operator.act.execute import Issuer
 from coffer_operator.guest.api import AgentClient
 from coffer_operator.kube.api import Key, KubeApi
 from coffer_operator.observe.world import CertificateReader
-from coffer_operator.shell.backups import BackupPlanner, StoragePlanner, VerificationPlanner
+from coffer_operator.shell.backups import (
+    BackupPlanner,
+    SchedulePlanner,
+    StoragePlanner,
+    VerificationPlanner,
+)
 from coffer_operator.shell.cohorts import GroupPlanner, TurnPlanner
 from coffer_operator.shell.reconcile import Outcome, Planner
 
@@ -57,6 +62,7 @@ class Planners:
     storage: StoragePlanner
     backup: BackupPlanner
     verification: VerificationPlanner
+    schedule: SchedulePlanner
 
 
 @dataclass(frozen=True)
