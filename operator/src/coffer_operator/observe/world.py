@@ -12,7 +12,9 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from coffer_common import naming
+from coffer_common.resources.backup import Backup
 from coffer_common.resources.instance import DatabaseInstance
+from coffer_common.resources.schedule import BackupSchedule
 from coffer_operator.kube.api import (
     CONFIGURATION_GROUP,
     ENDPOINT_SLICE,
@@ -59,11 +61,15 @@ class CertificateReader(Protocol):
 
 
 class BackupSources(Protocol):
-    """What an instance is to be restored from, and what its Operations load."""
+    """What an instance is restored from, what its Operations load, and its own Backups."""
 
     def restore_source(self, instance: DatabaseInstance) -> RestoreSource | None: ...
 
     def source(self, key: Key) -> RestoreSource: ...
+
+    def backups_of(self, instance: Key) -> tuple[Backup, ...]: ...
+
+    def schedules_of(self, instance: Key) -> tuple[BackupSchedule, ...]: ...
 
 
 class Observer:
@@ -251,6 +257,8 @@ class Observer:
                 for o in operations
                 if o.spec.backup_ref is not None and o.status.finished_at is None
             },
+            backups=self._backups.backups_of(key),
+            backup_schedules=self._backups.schedules_of(key),
             namespace_terminating=memory.namespace_terminating,
             failure=memory.failure,
             ensured_users=frozenset(memory.ensured_users),
