@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessColl
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from coffer_operator.shell.backup_metrics import backup_metrics
 from coffer_operator.shell.engine import Engine
 from coffer_operator.shell.reconcile import Outcome
 
@@ -108,6 +109,7 @@ class _Caches(Collector):
         ).items():
             backups.add_metric([phase], count)
         yield backups
+        yield from backup_metrics(b for _, b in engine.backups.backups.items() if b is not None)
         groups = [group for _, group in engine.cache.groups.items() if group is not None]
         yield _gauge("coffer_configuration_groups", "ConfigurationGroups.", len(groups))
 
