@@ -313,6 +313,38 @@ async def test_a_refusal_names_what_is_uncertain_and_the_former_one_mends_it() -
     }
 
 
+class Linked(Server):
+    """Of alpha follows beta, until beta is set to something of the same ten, as with collations."""
+
+    async def set_live(self, changes: Mapping[str, Value | None]) -> LiveOutcome:
+        outcome = await super().set_live(changes)
+        if "beta" in changes:
+            self.values["alpha"] = str(int(self.values["beta"]) // 10)
+        elif "alpha" in changes:
+            self.values["beta"] = str(int(self.values["alpha"]) * 10)
+        return outcome
+
+
+async def test_what_a_value_changes_beside_is_set_again() -> None:
+    bench = Bench({"alpha": 1, "beta": 15})
+    bench.server = Linked(bench.server.values)
+    bench.process = bench.process.model_copy(update={"uncertain": ("alpha",)})
+    await bench.bring({"alpha": 1, "beta": 15})
+    assert (bench.server.values["alpha"], bench.server.values["beta"]) == ("1", "15")
+    assert bench.process.uncertain == ()
+    assert await bench.live().look(bench.process) == []
+
+
+async def test_values_that_exclude_each_other_are_refused_and_the_former_ones_come_back() -> None:
+    bench = Bench({"alpha": 1, "beta": 15})
+    bench.server = Linked(bench.server.values)
+    await bench.bring({"alpha": 1, "beta": 15})
+    with pytest.raises(Refused, match="alpha: refused: with that the engine makes beta '20'"):
+        await bench.bring({"alpha": 2, "beta": 15})
+    await bench.bring({"alpha": 1, "beta": 15})
+    assert (bench.server.values["alpha"], bench.server.values["beta"]) == ("1", "15")
+
+
 async def test_what_somebody_else_set_is_found() -> None:
     bench = Bench({"alpha": 1, "beta": 2})
     await bench.bring({"alpha": 1, "beta": 2, "delta": 4})

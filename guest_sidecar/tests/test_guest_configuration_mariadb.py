@@ -148,6 +148,10 @@ def test_what_must_wait_for_a_restart_waits(pod: Pod) -> None:
         ({"wait_timeout": 500, "max_connections": 5}, "Truncated incorrect max_connections"),
         ({"character_set_server": "latin1", "wait_timeout": 500}, "collation_server"),
         (
+            {"character_set_server": "latin9", "wait_timeout": 500},
+            "Unknown character set: 'latin9'",
+        ),
+        (
             {"innodb_max_dirty_pages_pct": 50.0, "innodb_max_dirty_pages_pct_lwm": 60.0},
             "cannot be set higher",
         ),
@@ -167,6 +171,7 @@ def test_a_refused_value_takes_the_whole_request_back(
     assert found.rejected.cause is RejectionCause.REFUSED
     assert words in found.rejected.message
     assert "\n" not in found.rejected.message
+    assert "what was before" not in found.rejected.message
     assert (found.accepted, found.live) == (bad.hash, good.hash)
     assert [variable(pod, name) for name in names] == before
     assert variable(pod, "innodb_max_dirty_pages_pct") == 90

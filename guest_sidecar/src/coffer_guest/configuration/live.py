@@ -6,7 +6,7 @@ later difference is somebody else's doing.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from coffer_common.wire import Value
 from coffer_guest.configuration.decision import Plan, Wanted, decide, fixed, names
@@ -25,6 +25,15 @@ class Found:
     name: str
     found: str
     wanted: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """After values were set: what is known of the process, and what the engine says."""
+
+    process: Process
+    known: Mapping[str, Setting]
+    texts: Mapping[str, str]
 
 
 class Live:
@@ -55,26 +64,17 @@ class Live:
         process is stored as uncertain of them. Raises EngineUnavailable, Transient, OSError.
         """
         known = await self._engine.settings(names(process, self._started, target))
-        stored, process = process, _with_strays(process, known)
+        stored: Process | None = process
+        process = _with_strays(process, known)
         plan = await self._plan(process, target, known)
         texts = dict(process.baseline or {})
         if plan.changes:
-            process = _begun(process, plan.changes, self._started, known)
-            self._step("configuration-mark")
-            await self._store(process)
-            stored = process
-            self._step("configuration-set")
-            outcome = await self._engine.set_live(plan.changes)
-            if not await self._still_runs():
+            taken = await self._set_all(process, plan.changes, target, known)
+            if taken is None:
                 return None
-            self._step("configuration-took")
-            self._static |= outcome.static
-            after = await self._engine.settings(known)
-            _check(plan.changes, known, after)
-            process = _taken(process, plan.changes, target, outcome)
-            texts |= outcome.texts
+            process, known, stored = taken.process, taken.known, None
+            texts |= taken.texts
             plan = await self._plan(process, target, known)
-            known = after
         managed = [
             name for name in known if name in target.values and self._sets(name, target, known)
         ]
@@ -93,6 +93,52 @@ class Live:
             for name, text in sorted(baseline.items())
             if name in known and known[name].text != text
         ]
+
+    async def _set_all(
+        self,
+        process: Process,
+        changes: Mapping[str, Value | None],
+        target: Wanted,
+        before: Mapping[str, Setting],
+    ) -> _Taken | None:
+        """Set the changes, then what they changed beside: a start has both. None: it has ended."""
+        first = await self._set(process, changes, target, before)
+        if first is None:
+            return None
+        beside = {
+            name: target.values[name]
+            for name, setting in first.known.items()
+            if name not in changes and name in target.values and setting.text != before[name].text
+        }
+        if not beside:
+            return first
+        if not all(self._sets(name, target, first.known) for name in beside):
+            raise _conflict(changes, beside, before, first.known)
+        second = await self._set(first.process, beside, target, first.known)
+        if second is None:
+            return None
+        if any(second.known[name].text != first.known[name].text for name in changes):
+            raise _conflict(changes, beside, before, first.known)
+        return replace(second, texts={**first.texts, **second.texts})
+
+    async def _set(
+        self,
+        process: Process,
+        changes: Mapping[str, Value | None],
+        target: Wanted,
+        known: Mapping[str, Setting],
+    ) -> _Taken | None:
+        begun = _begun(process, changes, self._started, known)
+        self._step("configuration-mark")
+        await self._store(begun)
+        self._step("configuration-set")
+        outcome = await self._engine.set_live(changes)
+        if not await self._still_runs():
+            return None
+        self._step("configuration-took")
+        self._static |= outcome.static
+        after = await self._engine.settings(known)
+        return _Taken(_taken(begun, changes, target, outcome), after, outcome.texts)
 
     async def _plan(self, process: Process, target: Wanted, known: Mapping[str, Setting]) -> Plan:
         engine = type(self._engine)
@@ -147,15 +193,15 @@ def _taken(
     )
 
 
-def _check(
+def _conflict(
     changes: Mapping[str, Value | None],
+    beside: Mapping[str, Value],
     before: Mapping[str, Setting],
     after: Mapping[str, Setting],
-) -> None:
-    """Setting one value must not have changed another: a start would have both. Raises Refused."""
-    for name, setting in after.items():
-        if name not in changes and setting.text != before[name].text:
-            raise Refused(
-                f"{', '.join(sorted(changes))}: refused: with that the engine makes"
-                f" {name} {setting.text!r}, which is to be {before[name].text!r}"
-            )
+) -> Refused:
+    """Two values of the target that exclude each other: no start would have both."""
+    name = min(beside)
+    return Refused(
+        f"{', '.join(sorted(changes))}: refused: with that the engine makes"
+        f" {name} {after[name].text!r}, which is to be {before[name].text!r}"
+    )
