@@ -32,7 +32,26 @@ def unfinished(world: World, backups: Backups) -> list[str]:
         if disk is None or disk.restored_from != path:
             found = disk.restored_from if disk is not None else "no volume"
             lines.append(f"{wish.label}: restored from {found}, wanted {path}")
-    return [*lines, *_verifications(world, backups), *_storages(world)]
+    return [*lines, *_verifications(world, backups), *_instances(world), *_storages(world)]
+
+
+def _instances(world: World) -> Iterator[str]:
+    """They name the newest of their backups."""
+    for instance in world.server.every(INSTANCE):
+        metadata, status = instance["metadata"], instance.get("status") or {}
+        taken = [
+            (backup["status"]["finishedAt"], backup["metadata"]["name"])
+            for backup in world.server.every(BACKUP)
+            if (backup.get("status") or {}).get("phase") == "Completed"
+            and backup["status"].get("instanceUid") == metadata["uid"]
+        ]
+        wanted = max(taken)[1] if taken else None
+        found = (status.get("lastBackup") or {}).get("name")
+        if found != wanted:
+            yield f"{metadata['name']}: lastBackup is {found}, wanted: {wanted}"
+        told = [c["status"] for c in status.get("conditions") or () if c["type"] == "BackupHealthy"]
+        if taken and told not in (["True"], ["False"]):
+            yield f"{metadata['name']}: BackupHealthy is {told}"
 
 
 def _verifications(world: World, backups: Backups) -> Iterator[str]:
