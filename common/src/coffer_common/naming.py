@@ -29,6 +29,10 @@ ANNOTATION_GROUP: Final = f"{GROUP}/group"  # on the PVC: survives CRs restored 
 ANNOTATION_ROLE: Final = f"{GROUP}/role"  # on the PVC, for the same reason
 ANNOTATION_TEMPLATE_HASH: Final = f"{GROUP}/template-hash"  # on StatefulSet and pod
 ANNOTATION_FLAVOR: Final = f"{GROUP}/flavor"  # on the StatefulSet: the one applied last
+# on Backups that go together with those that need them; the chart's policy knows it by this name
+ANNOTATION_DELETE_CHAIN: Final = f"{GROUP}/delete-chain"
+# on a BackupStorage: somebody wants a list of what is in it, under this nonce
+ANNOTATION_LIST_REQUESTED: Final = f"{GROUP}/list-requested"
 ANNOTATION_EPOCH: Final = f"{GROUP}/epoch"  # on the -rw slice
 ENDPOINTSLICE_MANAGED_BY: Final = GROUP
 LABEL_SCRATCH: Final = f"{GROUP}/scratch"  # "true" on instances that only a test restore needs
