@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from coffer_common.errors import UserError
-from coffer_common.resources.backup import Backup, BackupPhase, BackupType
+from coffer_common.resources.backup import Backup, BackupPhase, BackupSpec, BackupType
 from coffer_common.resources.catalogue import DatastoreVersion
 from coffer_common.resources.instance import DatabaseInstance
 from coffer_common.wire import DataState
@@ -142,6 +142,13 @@ def _strategy(world: BackupWorld, instance: DatabaseInstance) -> str:
     version = _version(world, instance)
     if version is None:
         raise _not_ready(instance.metadata.name, "its version is not settled")
+    return offered_strategy(spec, version)
+
+
+def offered_strategy(spec: BackupSpec, version: DatastoreVersion) -> str:
+    """The one that it names, else the version's for its type. Raises UserError: there is none."""
+    if spec.strategy is not None:
+        return spec.strategy
     offered = version.spec.backup_strategies
     full = spec.type is BackupType.FULL
     found = offered.full if full else offered.incremental
@@ -199,18 +206,37 @@ def _named_parent(world: BackupWorld, instance: DatabaseInstance, name: str) -> 
         raise WaitError(
             reasons.PARENT_NOT_READY, f"spec.parentRef: there is no Backup {name} in this namespace"
         )
-    if found.status.phase is BackupPhase.FAILED or found.metadata.deletion_timestamp is not None:
-        raise UserError(
-            reasons.PARENT_UNFIT, f"spec.parentRef: the Backup {name} has failed or is deleted"
-        )
+    unfit = unfit_parent(world.backup, found, instance.metadata.uid)
+    if unfit is not None:
+        raise unfit
     if found.status.phase is not BackupPhase.COMPLETED:
         raise WaitError(reasons.PARENT_NOT_READY, f"waits for its parent, the Backup {name}")
     if not _fits(found, world, instance):
-        raise UserError(
-            reasons.PARENT_UNFIT,
-            f"spec.parentRef: the Backup {name} is of another instance or in another storage",
-        )
+        raise _of_another(name)
     return found.status.path
+
+
+def unfit_parent(backup: Backup, parent: Backup, instance_uid: str | None) -> UserError | None:
+    """Why an increment can never continue that Backup, as far as it can be told; None: it may.
+
+    `instance_uid`: of the instance that is backed up, None: not known.
+    """
+    name, status = parent.metadata.name, parent.status
+    if status.phase is BackupPhase.FAILED or parent.metadata.deletion_timestamp is not None:
+        return UserError(
+            reasons.PARENT_UNFIT, f"spec.parentRef: the Backup {name} has failed or is deleted"
+        )
+    uids = {instance_uid, status.instance_uid} - {None}
+    if parent.spec.storage_ref != backup.spec.storage_ref or len(uids) > 1:
+        return _of_another(name)
+    return None
+
+
+def _of_another(name: str) -> UserError:
+    return UserError(
+        reasons.PARENT_UNFIT,
+        f"spec.parentRef: the Backup {name} is of another instance or in another storage",
+    )
 
 
 def _fits(other: Backup, world: BackupWorld, instance: DatabaseInstance) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from coffer_common.errors import UserError
 from coffer_common.resources.backup import Backup, BackupPhase, BackupType
 from coffer_common.resources.base import Condition
+from coffer_common.resources.instance import DatabaseInstance
 from coffer_common.resources.operation import OperationPhase
 from coffer_common.resources.schedule import BackupSchedule, BackupScheduleStatus
 from coffer_operator.plan import reasons
@@ -32,6 +33,7 @@ from coffer_operator.plan.schedule_runs import (
     verifications,
 )
 from coffer_operator.plan.schedule_world import ScheduleWorld
+from coffer_operator.plan.world import Catalogue
 from coffer_operator.plan.zones import find_zone, not_a_zone
 
 REMOVALS_AT_ONCE: Final = 3  # each needs a pod for the objects
@@ -127,14 +129,25 @@ def _missing(world: ScheduleWorld) -> Finding | None:
 
 def _no_increments(world: ScheduleWorld) -> Finding | None:
     """Whether increments are asked for of a datastore that has none; full ones are taken then."""
-    resolved = world.instance.status.datastore if world.instance is not None else None
-    if world.schedule.spec.incremental is None or resolved is None:
+    error = lacks_increments(world.schedule, world.instance, world.catalogue)
+    return Finding(Severity.STALLED, error.reason, error.message) if error is not None else None
+
+
+def lacks_increments(
+    schedule: BackupSchedule, instance: DatabaseInstance | None, catalogue: Catalogue
+) -> UserError | None:
+    """The error of a schedule with increments for an instance that offers none; None: cannot tell.
+
+    `instance` is the one that the schedule names.
+    """
+    resolved = instance.status.datastore if instance is not None else None
+    if schedule.spec.incremental is None or resolved is None:
         return None
-    version = world.catalogue.datastore_versions.get(resolved.name)
+    version = catalogue.datastore_versions.get(resolved.name)
     if version is None or version.spec.backup_strategies.incremental is not None:
         return None
     text = f"{resolved.name} offers no incremental backups, only full ones are taken; "
-    return Finding(Severity.STALLED, reasons.NO_STRATEGY, text + "remove spec.incremental")
+    return UserError(reasons.NO_STRATEGY, text + "remove spec.incremental")
 
 
 def _finding(world: ScheduleWorld, crons: Crons) -> Finding:

@@ -21,6 +21,7 @@ from coffer_operator.plan.conditions import Conditions, by_type
 from coffer_operator.plan.errand import Errand
 from coffer_operator.plan.finding import Finding, Severity, Truth
 from coffer_operator.plan.model import EventNote
+from coffer_operator.plan.storage_spec import check_storage
 from coffer_operator.plan.storage_sweep import judge_sweep
 from coffer_operator.plan.worker import WorkerState, WorkerVerdict, judge_worker, spent
 from coffer_operator.plan.world import ActFailure
@@ -51,7 +52,7 @@ def plan_storage(world: StorageWorld) -> Errand:
     """What to do for the storage now. Never raises, whatever the StorageWorld is."""
     if world.storage.metadata.deletion_timestamp is not None:
         return Errand()
-    error = world.secrets.error
+    error = next(iter(check_storage(world.storage.spec)), world.secrets.error)
     if error is not None:
         found = Finding(Severity.STALLED, error.reason, error.message)
         return _told(world, found, requeue_s=SECRETS_EVERY_S)

@@ -5,16 +5,21 @@ our own: kopf's makes a new authority per process and restarts to take up a rene
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from aiohttp import web
 
 from coffer_common.errors import UserError
+from coffer_common.resources.backup import Backup
 from coffer_common.resources.configuration import ConfigurationGroup
+from coffer_common.resources.instance import DatabaseInstance
 from coffer_common.rules import Rules
 from coffer_operator.kube.api import (
+    BACKUP,
+    BACKUP_SCHEDULE,
+    BACKUP_STORAGE,
     CONFIGURATION_GROUP,
     DATASTORE_VERSION,
     INSTANCE,
@@ -25,9 +30,17 @@ from coffer_operator.kube.api import (
 )
 from coffer_operator.plan.configuration import validate_group
 from coffer_operator.plan.validate import validate_datastore_version, validate_instance
-from coffer_operator.plan.world import Catalogue
+from coffer_operator.plan.validate_backup import (
+    validate_backup,
+    validate_restore,
+    validate_schedule,
+    validate_storage,
+)
+from coffer_operator.plan.world import Catalogue, RestoreSource
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 PATH: Final = "/validate"
 _MAX_BODY_BYTES: Final = 4 * 1024 * 1024  # two objects of the size that etcd takes
@@ -38,12 +51,16 @@ class Known:
     """What objects are judged by.
 
     `group` gives the ConfigurationGroup of a name, `shipped` the rules that come with Coffer for a
-    datastore and version.
+    datastore and version, `instance` the DatabaseInstance of a name, `source` what one is to be
+    restored from, `backups` those of a namespace. None, or nothing: not known, or not there.
     """
 
     catalogue: Catalogue
     group: Callable[[Key], ConfigurationGroup | None] = lambda _: None
     shipped: Callable[[str, str], Rules | None] = lambda *_: None
+    instance: Callable[[Key], DatabaseInstance | None] = lambda _: None
+    source: Callable[[DatabaseInstance], RestoreSource | None] = lambda _: None
+    backups: Callable[[str], Collection[Backup]] = lambda _: ()
 
 
 def review(request: Mapping[str, Any], known: Known) -> Object:
@@ -62,10 +79,9 @@ def review(request: Mapping[str, Any], known: Known) -> Object:
 
 
 def _instance(obj: Object, known: Known, old: Object | None) -> list[UserError]:
-    reference = (obj.get("spec") or {}).get("configurationRef") or {}
-    namespace = (obj.get("metadata") or {}).get("namespace") or ""
-    group = known.group(Key(namespace, reference["name"])) if "name" in reference else None
-    return validate_instance(obj, known.catalogue, old, group)
+    group = _named(obj, "configurationRef", known.group)
+    errors = validate_instance(obj, known.catalogue, old, group)
+    return errors + validate_restore(obj, old, known.catalogue, known.source)
 
 
 def _group(obj: Object, known: Known, old: Object | None) -> list[UserError]:
@@ -78,10 +94,38 @@ def _datastore_version(obj: Object, known: Known, old: Object | None) -> list[Us
     return validate_datastore_version(obj, known.catalogue, old, shipped)
 
 
+def _backup(obj: Object, known: Known, old: Object | None) -> list[UserError]:
+    instance = _named(obj, "instanceRef", known.instance)
+    others = known.backups(_namespace(obj))
+    return validate_backup(obj, old, known.catalogue, instance, others)
+
+
+def _storage(obj: Object, _: Known, old: Object | None) -> list[UserError]:
+    return validate_storage(obj, old)
+
+
+def _schedule(obj: Object, known: Known, old: Object | None) -> list[UserError]:
+    instance = _named(obj, "instanceRef", known.instance)
+    return validate_schedule(obj, old, known.catalogue, instance)
+
+
+def _named(obj: Object, field: str, find: Callable[[Key], T | None]) -> T | None:
+    """What a reference of the spec leads to."""
+    reference = (obj.get("spec") or {}).get(field) or {}
+    return find(Key(_namespace(obj), reference["name"])) if "name" in reference else None
+
+
+def _namespace(obj: Object) -> str:
+    return str((obj.get("metadata") or {}).get("namespace") or "")
+
+
 _JUDGES: Final[Mapping[str, Callable[[Object, Known, Object | None], list[UserError]]]] = {
     INSTANCE.kind: _instance,
     CONFIGURATION_GROUP.kind: _group,
     DATASTORE_VERSION.kind: _datastore_version,
+    BACKUP.kind: _backup,
+    BACKUP_STORAGE.kind: _storage,
+    BACKUP_SCHEDULE.kind: _schedule,
 }
 
 

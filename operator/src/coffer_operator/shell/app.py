@@ -238,7 +238,15 @@ class _Process:
         def known() -> admission.Known | None:
             if not engine.catalogue_synced:
                 return None
-            return admission.Known(engine.cache.catalogue(), engine.cache.group, packaged)
+            cache, backups = engine.cache, engine.backups
+            return admission.Known(
+                catalogue=cache.catalogue(),
+                group=cache.group,
+                shipped=packaged,
+                instance=cache.instance,
+                source=backups.restore_source,
+                backups=backups.backups_in,
+            )
 
         app = admission.application(known)
         await _listen(app, self._options.webhook_port, resources, self._webhook_tls)
