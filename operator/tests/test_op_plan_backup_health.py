@@ -1,5 +1,6 @@
 """BackupHealthy, status.lastBackup and the phase Backup: what is told of an instance's backups."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,8 +10,10 @@ from coffer_common.resources.instance_status import InstanceStatus
 from coffer_common.resources.schedule import BackupSchedule
 from coffer_operator.plan.backup_health import BackedUp, judge_backups
 from coffer_operator.plan.events import instance_events
+from coffer_operator.plan.instance import plan_instance
 from op_backup_worlds import backup
-from op_plan_worlds import UID, later, world
+from op_plan_cluster import conditions, ready_world
+from op_plan_worlds import UID, later, with_status, world
 
 HOUR_S = 3600.0
 DAY_S = 24 * HOUR_S
@@ -149,3 +152,21 @@ def test_a_change_for_the_worse_is_an_event_once() -> None:
     assert (note.reason, note.warning) == ("BackupOverdue", True)
     assert instance_events(bad, bad) == ()
     assert instance_events(bad, good) == ()
+
+
+def test_what_the_instance_says_while_and_after() -> None:
+    before = ready_world()
+    uid = before.instance.metadata.uid
+    running = backup("now", {"phase": "Running", "instanceUid": uid})
+    during = plan_instance(replace(before, backups=(running,)))
+    assert during.status is not None
+    assert during.status["phase"] == "Backup"
+    assert conditions(during)["Ready"][0] == "True"
+    ended = replace(before, backups=(done("now", "22T10:00", instanceUid=uid),))
+    after = plan_instance(ended)
+    assert after.status is not None
+    assert after.status["phase"] == "Active"
+    assert after.status["lastBackup"] == {"name": "now", "time": "2026-11-22T10:00:00Z"}
+    assert conditions(after)["BackupHealthy"] == ("True", "BackedUp")
+    again = plan_instance(later(with_status(ended, after.status), HOUR_S))
+    assert again.status == after.status, "an idle instance keeps its words"

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from coffer_common import naming
 from coffer_common.resources.backup import Backup
 from coffer_common.wire import (
     DataState,
@@ -102,6 +103,15 @@ def put(plan: Plan) -> PutTask:
     (call,) = plan.calls
     assert isinstance(call, PutTask)
     return call
+
+
+def test_a_scratch_instance_compares_whole_streams() -> None:
+    before = subject()
+    assert put(plan_instance(awaiting(before))).payload["whole"] is False
+    labels = {"labels": {naming.LABEL_SCRATCH: "true"}}
+    metadata = before.instance.metadata.model_copy(update=labels)
+    scratch = replace(before, instance=before.instance.model_copy(update={"metadata": metadata}))
+    assert put(plan_instance(awaiting(scratch))).payload["whole"] is True
 
 
 # --- checked before ------------------------------------------------------------------------------
