@@ -11,12 +11,14 @@ from typing import Final
 from sim_checks import unfulfilled
 from sim_checks_backups import BackupRules, unfinished
 from sim_checks_configuration import untold
+from sim_checks_schedules import ScheduleRules, unsettled
 from sim_loop import StuckError, run_virtual
 from sim_rules import Rules, leaked_passwords
 from sim_stories import STORIES, Story, delete_namespace
 from sim_stories_backups import BACKUP_SHARE, Backups, BackupStory, trouble
 from sim_stories_backups import STORIES as BACKUP_STORIES
 from sim_stories_groups import GROUP_STORIES, GroupStory, disturb
+from sim_stories_schedules import SCHEDULE_STORIES
 from sim_user import GroupWish, User, Wish
 from sim_world import World, capture_log
 
@@ -63,6 +65,7 @@ async def _run(seed: int) -> Result:
     try:
         scenario, rules = Scenario(world), Rules(world)
         BackupRules(world)
+        ScheduleRules(world)
         await scenario.play()
         wrong = [*await _converge(world, scenario)]
         if not wrong:
@@ -105,6 +108,7 @@ class Scenario:
             *(line for wish in self.wishes for line in unfulfilled(world, wish)),
             *(line for group in self.groups for line in untold(world, group, self.wishes)),
             *(line for backups in self.backups for line in unfinished(world, backups)),
+            *unsettled(world),
         ]
 
     async def play(self) -> None:
@@ -116,7 +120,7 @@ class Scenario:
             asyncio.create_task(self._api_goes_away(), name="chaos: API server"),
         ]
         if self._world.rng("backups").random() < BACKUP_SHARE:
-            tales = [self._tell_of_backups(rng.choice(BACKUP_STORIES))]
+            tales = [self._tell_of_backups(rng.choice(BACKUP_STORIES + SCHEDULE_STORIES))]
         elif rng.random() < GROUP_SHARE:
             tales = [self._tell_of_group(rng.choice(GROUP_STORIES), rng.choice((2, 3, 4)))]
         else:

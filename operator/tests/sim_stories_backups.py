@@ -56,7 +56,7 @@ def _encoded(**entries: str) -> dict[str, str]:
     return {key: base64.b64encode(value.encode()).decode() for key, value in entries.items()}
 
 
-def _create(user: User, kind: Kind, namespace: str, name: str, content: Object) -> Object:
+def create(user: User, kind: Kind, namespace: str, name: str, content: Object) -> Object:
     user.log(f"create {kind.kind} {namespace}/{name}")
     return user.world.server.create(
         kind,
@@ -72,8 +72,8 @@ def _create(user: User, kind: Kind, namespace: str, name: str, content: Object) 
 
 def make_secrets(user: User, namespace: str) -> None:
     credentials = _encoded(accessKeyId="id", secretAccessKey=PASSWORD)
-    _create(user, SECRET, namespace, "s3", {"data": credentials})
-    _create(user, SECRET, namespace, "keys", {"data": _encoded(current="k1", k1=_KEY)})
+    create(user, SECRET, namespace, "s3", {"data": credentials})
+    create(user, SECRET, namespace, "keys", {"data": _encoded(current="k1", k1=_KEY)})
 
 
 def make_storage(user: User, namespace: str) -> None:
@@ -81,14 +81,14 @@ def make_storage(user: User, namespace: str) -> None:
         "s3": {"bucket": "backups", "credentialsSecretRef": {"name": "s3"}},
         "encryption": {"keySecretRef": {"name": "keys"}},
     }
-    _create(user, BACKUP_STORAGE, namespace, "bucket", {"spec": spec})
+    create(user, BACKUP_STORAGE, namespace, "bucket", {"spec": spec})
 
 
 def back_up(user: User, wish: Wish, backups: Backups, **spec: Any) -> BackupWish:
     """A new Backup."""
     name = f"{wish.name}-{len(backups.wishes)}"
     plain = {"instanceRef": {"name": wish.name}, "storageRef": {"name": "bucket"}}
-    made = _create(user, BACKUP, wish.namespace, name, {"spec": plain | spec})
+    made = create(user, BACKUP, wish.namespace, name, {"spec": plain | spec})
     found = BackupWish(wish.namespace, name, uid=made["metadata"]["uid"])
     backups.wishes.append(found)
     return found
@@ -201,7 +201,7 @@ def verify(user: User, backups: Backups, taken: BackupWish) -> str:
     """A new Operation."""
     name = f"verify-{len(backups.verifications)}"
     spec = {"type": "VerifyBackup", "backupRef": {"name": taken.name}}
-    _create(user, OPERATION, backups.namespace, name, {"spec": spec})
+    create(user, OPERATION, backups.namespace, name, {"spec": spec})
     backups.verifications.append(name)
     return name
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from coffer_common.wire import ConfigurationRequest
 from coffer_operator.kube.api import (
+    BACKUP,
     DATASTORE_VERSION,
     FLAVOR,
     LEASE,
@@ -168,6 +169,8 @@ class Life:
         if verb not in ("list", "watch"):
             self._book.requests.append((seconds, text))
             self._book.log(f"op{self.number} {text}{_summary(verb, body)}")
+        if verb == "delete" and kind == BACKUP:
+            self._world.retiring(namespace or "", name)
         if verb == "delete" and kind == PVC:
             self._book.wrong(f"the operator deletes the volume claim {name}")
         if verb in WRITES and self._world.lease_holder() not in (None, self.identity):
@@ -221,6 +224,7 @@ class World:
         self._disturbed_at = 0.0
         self.defaults: dict[str, Any] = {}  # that all MariaDBs are to have
         self.putting: Callable[[Life, Guest, ConfigurationRequest], None] = lambda *_: None
+        self.retiring: Callable[[str, str], None] = lambda *_: None  # a Backup, by the operator
         self.certificates = SimCertificates(now, f"ca-{seed}")
         self.lives: list[Life] = []
         self.with_lease = self.rng("lease").random() < LEASE_SHARE

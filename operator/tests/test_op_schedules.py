@@ -14,6 +14,7 @@ from coffer_operator.kube.api import (
     ConflictError,
     ForbiddenError,
     Object,
+    UnavailableError,
 )
 from coffer_operator.plan.clock import to_text
 from coffer_operator.plan.model import Plan
@@ -169,14 +170,15 @@ async def test_what_is_to_be_kept_since_is_kept(stage: Stage) -> None:
     make_storage(stage)
     for day in (1, 2):
         make_completed(stage, f"old-{day}", day)
+    make_schedule(stage, retention={"count": 1})
+    stage.faults.errors["get", "Backup"] = [UnavailableError("away")]
     async with stage.running(always(Plan())):
-        await stage.settle()
-        stage.faults.deaf = True  # the caches know nothing of it
+        assert not stage.faults.errors["get", "Backup"]
+        stage.faults.deaf = True  # the caches do not hear of it
         stage.server.patch(BACKUP, NS, "old-1", {"spec": {"keep": True}}, manager="kubectl")
-        stage.faults.deaf = False
-        make_schedule(stage, retention={"count": 1})
         await stage.settle(60)
-        assert backups(stage) == ["old-1", "old-2"]
+        assert "get Backup old-1" in stage.requests
+        assert "delete Backup old-1" not in stage.requests
 
 
 async def test_a_test_restore_is_asked_for(stage: Stage) -> None:

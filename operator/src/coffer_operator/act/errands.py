@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Final
 
 from coffer_common import naming
+from coffer_common.errors import Transient
 from coffer_common.resources.base import Metadata, Resource
 from coffer_operator.act.failure import StepError
 from coffer_operator.act.journal import Writes
@@ -75,7 +76,7 @@ class ErrandRunner:
             await self._step(step, partial(self._make, obj))
         for removal in errand.removals:
             remove = partial(self._remove, key.namespace, removal)
-            await self._step(f"delete Backup {removal.name}", remove, (BACKUP, removal.name))
+            await self._step(f"delete Backup {removal.name}", remove)
             tell = partial(self._reporter.announce, kind, about, removal.note)
             await self._step("event", tell)
         if errand.scratch is not None:
@@ -158,13 +159,18 @@ class ErrandRunner:
             return
 
     async def _remove(self, namespace: str, removal: Removal) -> None:
-        """Asks first: what keeps a Backup may have come since, and it cannot be taken back."""
+        """Asks first: what keeps a Backup may have come since, and it cannot be taken back.
+
+        The caches are not told: its event is what wakes the Backup. Raises Transient.
+        """
         try:
             live = await self._api.get(BACKUP, namespace, removal.name)
         except NotFoundError:
             return
+        if "deletionTimestamp" in live["metadata"]:
+            return
         if live["metadata"]["resourceVersion"] != removal.resource_version:
-            raise ConflictError(f"the Backup {removal.name} is another than it was")
+            raise Transient(f"the Backup {removal.name} is another than it was")
         await self._api.delete(BACKUP, namespace, removal.name, uid=removal.uid)
 
     async def _unmake(self, key: Key, gone: Delete) -> None:
