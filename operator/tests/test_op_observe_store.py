@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from coffer_operator.kube.api import Key
-from coffer_operator.observe.store import Store
+from coffer_operator.observe.store import Both, Mark, Marks, Store
 
 OWNER = Key("a", "shop")
 
@@ -126,3 +126,18 @@ def test_an_object_without_an_instance_is_kept(store: Store[str]) -> None:
     store.saw(obj("x", 1, "one", owner=None))
     assert store.get("a", "x") == "one"
     assert len(store) == 1
+
+
+def test_two_indexes_of_one_store() -> None:
+    heard: list[int] = []
+    by_value: Marks[str, str] = Marks(Mark)
+    by_length: Marks[str, int] = Marks(
+        lambda item: Mark(len(item)), lambda *_: heard.append(len(by_value["one"]))
+    )
+    store: Store[str] = Store(project, marks=Both(by_value, by_length))
+    store.saw(obj("x", 1, "one"))
+    assert dict(by_length[3]) == dict(by_value["one"]) == {Key("a", "x"): "one"}
+    assert heard == [1], "the first one knew of it"
+    store.saw_deletion(obj("x", 2, "one"))
+    assert not by_length[3]
+    assert not by_value["one"]

@@ -29,7 +29,7 @@ from coffer_operator.kube.api import (
     Object,
 )
 from coffer_operator.observe import project
-from coffer_operator.observe.store import Mark, Marks, Store, ref_of
+from coffer_operator.observe.store import Both, Mark, Marks, Store, ref_of
 from coffer_operator.observe.workers import worker
 from coffer_operator.plan.backup_world import SecretsFact, WorkerFact
 from coffer_operator.plan.conditions import by_type
@@ -82,8 +82,9 @@ class BackupCache:
         self.storages: Store[BackupStorage | None] = Store(
             _storage, self._storage_changed, self._storage_marks
         )
+        self._by_instance: Marks[Backup | None, Key] = Marks(_instance_mark)
         self.backups: Store[Backup | None] = Store(
-            _backup, self._backup_changed, self._by_namespace
+            _backup, self._backup_changed, Both(self._by_instance, self._by_namespace)
         )
         self._schedules_in: Marks[BackupSchedule | None, str] = Marks(_schedule_mark)
         self.schedules: Store[BackupSchedule | None] = Store(
@@ -114,7 +115,8 @@ class BackupCache:
 
     def backups_of(self, instance: Key) -> tuple[Backup, ...]:
         """All readable ones that name the instance, by name."""
-        return tuple(b for b in self.backups_in(instance.namespace) if _is_of(b, instance))
+        found = sorted(self._by_instance[instance].items())
+        return tuple(backup for _, backup in found if backup is not None)
 
     def schedules_of(self, instance: Key) -> tuple[BackupSchedule, ...]:
         """All readable ones that name the instance, by name."""
@@ -299,11 +301,6 @@ class SecretReader:
         return found, versions
 
 
-def _is_of(backup: Backup, instance: Key) -> bool:
-    reference = backup.spec.instance_ref
-    return reference is not None and reference.name == instance.name
-
-
 def _is_going(backup: Backup) -> bool:
     return backup.metadata.deletion_timestamp is not None
 
@@ -338,6 +335,13 @@ def _storage_mark(storage: BackupStorage | None) -> Mark[Key] | None:
         ready.observed_generation if ready is not None else None,
     )
     return Mark(Key(metadata.namespace or "", metadata.name), facts)
+
+
+def _instance_mark(backup: Backup | None) -> Mark[Key] | None:
+    """By the instance that it names."""
+    if backup is None or backup.spec.instance_ref is None:
+        return None
+    return Mark(Key(backup.metadata.namespace or "", backup.spec.instance_ref.name))
 
 
 def _backup_mark(backup: Backup | None) -> Mark[str] | None:

@@ -9,12 +9,13 @@ since 1.35 and etcd has always given.
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from coffer_operator.kube.api import Key
 
 T = TypeVar("T")
 B = TypeVar("B", bound=Hashable)
+T_contra = TypeVar("T_contra", contravariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,12 @@ class Mark(Generic[B]):
 
 Project = Callable[[Mapping[str, Any]], tuple[T, Key | None]]
 OnChange = Callable[[Key | None, T], None]
+
+
+class Index(Protocol[T_contra]):
+    """What a Store tells of every change."""
+
+    def moved(self, ref: Key, old: T_contra | None, new: T_contra | None) -> None: ...
 
 
 class Marks(Generic[T, B]):
@@ -78,6 +85,18 @@ class Marks(Generic[T, B]):
             self._on_change(by, ref)
 
 
+class Both(Generic[T]):
+    """Several indexes of one Store; a later one hears of a change when the former know of it."""
+
+    def __init__(self, *indexes: Index[T]) -> None:
+        self._indexes = indexes
+
+    def moved(self, ref: Key, old: T | None, new: T | None) -> None:
+        """An object appeared, changed or vanished."""
+        for index in self._indexes:
+            index.moved(ref, old, new)
+
+
 def version_of(obj: Mapping[str, Any]) -> int:
     """The resourceVersion as a number; 0 where there is none."""
     text = str(obj.get("metadata", {}).get("resourceVersion", ""))
@@ -105,7 +124,7 @@ class Store(Generic[T]):
         self,
         project: Project[T],
         on_change: OnChange[T] | None = None,
-        marks: Marks[T, Any] | None = None,
+        marks: Index[T] | None = None,
     ) -> None:
         self._project = project
         self._on_change = on_change
