@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from coffer_common import naming
 from coffer_common.wire import (
     ConfigurationStatus,
     DataState,
@@ -169,3 +170,14 @@ def test_a_thousand_instances_share_one_cohort(subject: Subject) -> None:
     tracemalloc.stop()
     assert all(cohort is known for cohort in found)
     assert most_bytes < 100_000, "nobody has a copy of his own"
+
+
+def test_a_scratch_instance_gets_values_alone(subject: Subject) -> None:
+    subject.saw("a")
+    subject.saw("verify-monday", metadata={"labels": {naming.LABEL_SCRATCH: "true"}})
+    assert subject.names(ALONE) == ["a"]
+    key = Key("prod", "verify-monday")
+    scratch = subject.cache.instance(key)
+    assert scratch is not None
+    [member] = subject.cache.cohorts.cohort(key, scratch)
+    assert member.name == "verify-monday"

@@ -7,6 +7,7 @@ A cohort is known by a Key: of its group, or, without a namespace, of its Datast
 from collections.abc import Callable
 from typing import Protocol
 
+from coffer_common import naming
 from coffer_common.resources.instance import DatabaseInstance
 from coffer_common.wire import DataState
 from coffer_operator.kube.api import Key
@@ -92,8 +93,13 @@ class Cohorts:
 
 
 def cohort_of(instance: DatabaseInstance) -> Key | None:
-    """The cohort of an instance; None for one that leaves, or whose version is not settled."""
+    """The cohort of an instance; None for one that leaves, or whose version is not settled.
+
+    Nor has a scratch instance any: the values of others are not tried on it, nor wait for it.
+    """
     if instance.metadata.deletion_timestamp is not None:
+        return None
+    if instance.metadata.labels.get(naming.LABEL_SCRATCH) == "true":
         return None
     if instance.spec.configuration_ref is not None:
         return Key(instance.metadata.namespace or "", instance.spec.configuration_ref.name)
