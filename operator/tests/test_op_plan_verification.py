@@ -382,6 +382,16 @@ def test_an_instance_that_does_not_go_holds_back_nobody() -> None:
     assert "is still there" in (status.message or "")
 
 
+def test_an_instance_that_a_late_operator_made_goes_too() -> None:
+    run = Field().run()
+    run.scratch = {**run.made[0], "metadata": run.made[0]["metadata"] | {"uid": "uid-late"}}
+    run.look()
+    assert "deletionTimestamp" in run.scratch["metadata"]
+    run.pass_time()
+    assert run.world().scratch is None
+    assert run.look() == Errand()
+
+
 def test_a_second_verification_replaces_the_verdict_of_the_first() -> None:
     first = Field(answer=always(DAMAGED)).run()
     assert first.backup is not None

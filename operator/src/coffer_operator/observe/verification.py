@@ -5,7 +5,7 @@ from datetime import datetime
 
 from coffer_common.resources.backup import Backup
 from coffer_common.resources.instance import DatabaseInstance
-from coffer_common.resources.operation import Operation, OperationType
+from coffer_common.resources.operation import OperationType
 from coffer_operator.kube.api import OPERATION, Key
 from coffer_operator.observe.agents import Agents
 from coffer_operator.observe.backups import BackupCache
@@ -66,10 +66,5 @@ class VerificationObserver:
 
 
 def concerned(cache: Cache, instance: Key) -> list[Key]:
-    """The Operations that verify by means of this instance."""
-    found: list[Key] = []
-    operation: Operation | None
-    for ref, operation in cache.verifications[instance].items():
-        if operation is not None and operation.status.finished_at is None:
-            found.append(ref)
-    return found
+    """The Operations that verify, or did, by means of this instance."""
+    return list(cache.verifications[instance])

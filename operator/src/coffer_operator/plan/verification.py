@@ -127,7 +127,14 @@ def _taken(scratch: DatabaseInstance) -> UserError:
 
 
 def _after_life(world: VerificationWorld) -> Errand:
-    """An ended Operation is removed once its time to live, if it has one, is over."""
+    """An ended Operation is removed once its time to live, if it has one, is over.
+
+    An instance of it that is there all the same was made by an operator that was late.
+    """
+    scratch = world.scratch
+    left = scratch is not None and scratch.metadata.deletion_timestamp is None
+    if left and scratch is not None and is_of(scratch, world.operation):
+        return Errand(unwanted=_unwanted(world, scratch), requeue_after_s=_LOOK_S)
     ttl_s = world.operation.spec.ttl_seconds_after_finished
     finished_at = from_text(world.operation.status.finished_at)
     if ttl_s is None or finished_at is None:
@@ -253,9 +260,12 @@ def _remove(world: VerificationWorld, outcome: OperationOutcome) -> Errand:
     progress = Progress(OperationPhase.RUNNING, outcome.message, step=STEP_REMOVE, outcome=outcome)
     if deleting:
         return _tell(world, progress, _LOOK_S)
+    return _tell(world, progress, _LOOK_S, unwanted=_unwanted(world, scratch))
+
+
+def _unwanted(world: VerificationWorld, scratch: DatabaseInstance) -> Delete:
     why = f"Operation {world.operation.metadata.name} has ended"
-    unwanted = Delete("DatabaseInstance", name, scratch.metadata.uid, why=why)
-    return _tell(world, progress, _LOOK_S, unwanted=unwanted)
+    return Delete("DatabaseInstance", scratch.metadata.name, scratch.metadata.uid, why=why)
 
 
 # --- what is told --------------------------------------------------------------------------------
