@@ -53,6 +53,11 @@ def condition(errand: Errand, kind: str = "Ready") -> tuple[str, str] | None:
     return found.get(kind)
 
 
+def settled(world: ScheduleWorld) -> ScheduleWorld:
+    """The World once everything was told: only then something is removed."""
+    return looked(world, world.now)[0]
+
+
 def looked(world: ScheduleWorld, moment: datetime) -> tuple[ScheduleWorld, Errand]:
     """The World after the look at it at that moment, and what that look did."""
     before = replace(world, now=moment)
@@ -166,7 +171,7 @@ def test_suspended_nothing_is_made_or_removed_and_then_it_is_caught_up() -> None
     active = schedule(status(errand), retention={"count": 1})
     after, errand = looked(replace(world, schedule=active), at("2026-11-20T12:01:00Z"))
     assert made(errand) == ["nightly-full-20261115-0200"]
-    _, errand = looked(after, at("2026-11-20T12:02:00Z"))
+    after, errand = looked(after, at("2026-11-20T12:02:00Z"))
     assert removed(errand) == ["f1", "f0"]
 
 
@@ -333,19 +338,22 @@ def many(count: int = 6) -> tuple[Any, ...]:
 
 def test_a_few_go_at_a_time() -> None:
     world = schedule_world(schedule(retention={"count": 1}), backups=many())
+    world, errand = looked(world, world.now)
+    assert not removed(errand)  # it is told first
+    assert errand.requeue_after_s == 1
     after, errand = looked(world, world.now)
     assert removed(errand) == ["f4", "f3", "f2"]
     assert [r.note.reason for r in errand.removals] == ["BackupRetired"] * 3
     assert errand.requeue_after_s == 60
     assert removed(plan_schedule(after)) == ["f1", "f0"]
     busy = replace(world, backups=(*(going(b) for b in many()[:3]), *many()[3:]))
-    assert not removed(plan_schedule(busy))
+    assert not removed(plan_schedule(settled(busy)))
 
 
 def test_nothing_goes_while_an_increment_is_taken() -> None:
     growing = taken("by-hand", CREATED, "f0", phase="Running", label=None)
     world = schedule_world(schedule(retention={"count": 1}), backups=(*many(), growing))
-    assert not removed(plan_schedule(world))
+    assert not removed(plan_schedule(settled(world)))
 
 
 def test_nothing_goes_that_an_instance_is_made_of() -> None:
@@ -365,12 +373,13 @@ def test_nothing_goes_that_an_instance_is_made_of() -> None:
         restoring=(copy, other),
         operations=(operation("Running", "f2"), operation("Completed", "f1")),
     )
-    assert removed(plan_schedule(world)) == ["f1", "f0"]
+    assert removed(plan_schedule(settled(world))) == ["f1", "f0"]
 
 
 def test_without_rules_all_stays() -> None:
-    assert not removed(plan_schedule(schedule_world(backups=many())))
-    assert not removed(plan_schedule(schedule_world(schedule(retention={}), backups=many())))
+    for subject in (schedule(), schedule(retention={})):
+        world = settled(schedule_world(subject, backups=many()))
+        assert not removed(plan_schedule(world))
 
 
 def test_a_schedule_under_deletion_does_nothing() -> None:

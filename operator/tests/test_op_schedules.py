@@ -166,6 +166,30 @@ async def test_retention_removes_a_few_at_a_time(stage: Stage) -> None:
         assert reasons.count("BackupRetired") == 5
 
 
+async def test_a_refused_removal_holds_nothing_back(stage: Stage) -> None:
+    make_storage(stage)
+    for day in (1, 2):
+        make_completed(stage, f"old-{day}", day)
+    make_schedule(stage, retention={"count": 1})
+    refusals = [ForbiddenError("it is guarded") for _ in range(100)]
+    async with stage.running(always(Plan())):
+        stage.faults.errors["delete", "Backup"] = list(refusals)
+        await stage.settle(TEN_MINUTES_S - 1)
+        assert "it is guarded" in status(stage)["message"]
+        await stage.settle(2)
+        assert FIRST in backups(stage)
+        await stage.settle(10)
+        assert status(stage)["lastFull"]["name"] == FIRST
+        completes(stage, FIRST)
+        await stage.settle(10)
+        assert status(stage)["lastFull"]["phase"] == "Completed"
+        assert "it is guarded" in status(stage)["message"]
+        assert len([r for r in stage.requests if r.startswith("patch BackupSchedule")]) < 20
+        stage.faults.errors.clear()
+        await stage.settle(TEN_MINUTES_S)
+        assert "old-1" not in backups(stage)
+
+
 async def test_what_is_to_be_kept_since_is_kept(stage: Stage) -> None:
     make_storage(stage)
     for day in (1, 2):
@@ -173,7 +197,8 @@ async def test_what_is_to_be_kept_since_is_kept(stage: Stage) -> None:
     make_schedule(stage, retention={"count": 1})
     stage.faults.errors["get", "Backup"] = [UnavailableError("away")]
     async with stage.running(always(Plan())):
-        assert not stage.faults.errors["get", "Backup"]
+        while stage.faults.errors["get", "Backup"]:
+            await stage.settle(0.05)
         stage.faults.deaf = True  # the caches do not hear of it
         stage.server.patch(BACKUP, NS, "old-1", {"spec": {"keep": True}}, manager="kubectl")
         await stage.settle(60)

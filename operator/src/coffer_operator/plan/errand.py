@@ -51,6 +51,7 @@ class Errand:
     verdict: Verdict | None = None
     expired: bool = False  # the object itself is to be removed: its time to live is over
     requeue_after_s: float | None = None
+    due_after_s: float | None = None  # when what is due must not wait for the back-off of a failure
 
     @property
     def writes(self) -> bool:

@@ -39,6 +39,7 @@ from coffer_operator.plan.zones import find_zone, not_a_zone
 REMOVALS_AT_ONCE: Final = 3  # each needs a pod for the objects
 LOOK_S: Final = 60.0  # at what nobody tells of
 _AT_ONCE_S: Final = 0.001
+_SOON_S: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -96,20 +97,15 @@ def _work(world: ScheduleWorld, clock: _Clock, unable: Finding | None) -> Errand
         former = world.schedule.status
         runs = {name: replace(run, last=getattr(former, name)) for name, run in runs.items()}
         runs = {name: replace(run, event=None) for name, run in runs.items()}
-    retired = () if creates else _retired(world, clock.zone)
-    going = sum(1 for b in world.own if b.metadata.deletion_timestamp is not None)
-    removed = next_to_go(retired, world.backups, REMOVALS_AT_ONCE - going)
     told = _told(world, unable or _finding(world, clock.crons), clock.crons, runs)
-    return replace(
+    told = replace(
         told,
         creates=creates,
-        removals=tuple(_removal(b) for b in removed),
-        events=(
-            *told.events,
-            *(run.event for run in runs.values() if run.event is not None),
-        ),
-        requeue_after_s=_requeue_s(world, clock.crons, waits=bool(retired) or _is_proving(runs)),
+        events=(*told.events, *(run.event for run in runs.values() if run.event is not None)),
+        requeue_after_s=_requeue_s(world, clock.crons, waits=_is_proving(runs)),
+        due_after_s=_requeue_s(world, clock.crons, waits=False),
     )
+    return told if creates else _with_removals(world, clock, told)
 
 
 # --- what is in the way --------------------------------------------------------------------------
@@ -170,6 +166,22 @@ def _age(backup: Backup) -> tuple[datetime, str]:
 
 
 # --- retention -----------------------------------------------------------------------------------
+def _with_removals(world: ScheduleWorld, clock: _Clock, told: Errand) -> Errand:
+    """Only when there is nothing new to tell: one that is refused must not keep that back."""
+    retired = _retired(world, clock.zone)
+    if not retired:
+        return told
+    if told.status != as_api(world.schedule.status):
+        return replace(told, requeue_after_s=_SOON_S)
+    going = sum(1 for b in world.own if b.metadata.deletion_timestamp is not None)
+    removed = next_to_go(retired, world.backups, REMOVALS_AT_ONCE - going)
+    return replace(
+        told,
+        removals=tuple(_removal(b) for b in removed),
+        requeue_after_s=_requeue_s(world, clock.crons, waits=True),
+    )
+
+
 def _retired(world: ScheduleWorld, zone: tzinfo) -> tuple[Backup, ...]:
     """None while an increment is taken: which Backup it continues is known afterwards."""
     rules = world.schedule.spec.retention

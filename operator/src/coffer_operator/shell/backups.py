@@ -95,6 +95,8 @@ class ErrandReconciler(Generic[W]):
             await self._runner.act(way.kind, subject.metadata, errand, subject.at)
         except StepError as error:
             await self._failed(key, world, error)
+            if errand.due_after_s is not None:
+                self._queue.add(key, errand.due_after_s)
             return Outcome(wrote=True, failed=True)
         if errand.finalizers is not None:
             self._queue.add(key)  # the rest speaks of another version
