@@ -160,8 +160,9 @@ class FakeApi:
 
     def _is_collection(self, path: str) -> bool:
         known = ("databaseinstances", "operations", "configurationgroups", "datastoreversions")
-        more = ("flavors", "events", "pods", "deployments", "secrets")
-        return path.rsplit("/", 1)[-1] in (*known, *more)
+        more = ("flavors", "events", "pods", "deployments", "secrets", "configmaps")
+        kept = ("backups", "backupstorages", "backupschedules")
+        return path.rsplit("/", 1)[-1] in (*known, *more, *kept)
 
     def _list(self, path: str, query: Mapping[str, str]) -> Object:
         """Pages of two objects, so that following them is always tested."""

@@ -11,6 +11,10 @@ Run = Callable[..., Result]  # the fixture `run`: the program with these argumen
 INSTANCES = "/apis/coffer.dev/v1alpha1/namespaces/shop/databaseinstances"
 OPERATIONS = "/apis/coffer.dev/v1alpha1/namespaces/shop/operations"
 GROUPS = "/apis/coffer.dev/v1alpha1/namespaces/shop/configurationgroups"
+BACKUPS = "/apis/coffer.dev/v1alpha1/namespaces/shop/backups"
+STORAGES = "/apis/coffer.dev/v1alpha1/namespaces/shop/backupstorages"
+SCHEDULES = "/apis/coffer.dev/v1alpha1/namespaces/shop/backupschedules"
+CONFIG_MAPS = "/api/v1/namespaces/shop/configmaps"
 DATASTORES = "/apis/coffer.dev/v1alpha1/datastoreversions"
 FLAVORS = "/apis/coffer.dev/v1alpha1/flavors"
 SECRETS = "/api/v1/namespaces/shop/secrets"
@@ -125,4 +129,62 @@ def datastore_version(datastore: str = "mariadb", version: str = "10.11", **spec
     return {
         "metadata": {"name": f"{datastore}-{version}"},
         "spec": {"datastore": datastore, "version": version, "default": True, **spec},
+    }
+
+
+def backup(name: str = "sunday", status: Object | None = None, **spec: Any) -> Object:
+    """A Backup of `orders`, as it is begun."""
+    return {
+        "apiVersion": "coffer.dev/v1alpha1",
+        "kind": "Backup",
+        "metadata": {"name": name, "namespace": "shop"},
+        "spec": {"instanceRef": {"name": "orders"}, "storageRef": {"name": "store"}, **spec},
+        "status": status or {},
+    }
+
+
+def taken(path: str = "u-1/base/b-1", **more: Any) -> Object:
+    """The status of a Backup that is completed."""
+    return {
+        "phase": "Completed",
+        "message": "full backup of 17.6 MB, 0.8 MB stored",
+        "path": path,
+        "location": f"s3://backups/{path}",
+        "type": "full",
+        "strategy": "MariaBackup",
+        "datastore": "mariadb",
+        "engineVersion": "10.11.6-MariaDB",
+        "sizeBytes": 771502,
+        "rawBytes": 17600000,
+        "durationSeconds": 16,
+        "startedAt": "2026-01-01T00:00:00Z",
+        "finishedAt": "2026-01-01T00:00:16Z",
+        "progress": {"bytesDone": 17600000, "bytesTotal": 17600000, "percent": 100},
+        **more,
+    }
+
+
+def storage(name: str = "store") -> Object:
+    """A BackupStorage that is Ready."""
+    return {
+        "apiVersion": "coffer.dev/v1alpha1",
+        "kind": "BackupStorage",
+        "metadata": {"name": name, "namespace": "shop"},
+        "spec": {"s3": {"bucket": "backups"}},
+        "status": {"conditions": [condition("Ready", "True", "it was written to")]},
+    }
+
+
+def schedule(name: str = "nightly", status: Object | None = None, **spec: Any) -> Object:
+    return {
+        "apiVersion": "coffer.dev/v1alpha1",
+        "kind": "BackupSchedule",
+        "metadata": {"name": name, "namespace": "shop"},
+        "spec": {
+            "instanceRef": {"name": "orders"},
+            "storageRef": {"name": "store"},
+            "full": {"cron": "0 2 * * 0"},
+            **spec,
+        },
+        "status": status or {},
     }

@@ -9,7 +9,15 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from coffer_cli.api import CONFIGURATION_GROUP, INSTANCE, Api, Kind
+from coffer_cli.api import (
+    BACKUP,
+    BACKUP_SCHEDULE,
+    BACKUP_STORAGE,
+    CONFIGURATION_GROUP,
+    INSTANCE,
+    Api,
+    Kind,
+)
 from coffer_cli.errors import CliError
 from coffer_cli.kubeconfig import Target, load
 from coffer_cli.output import FORMATS
@@ -127,6 +135,21 @@ def wait_options(timeout_s: int) -> Callable[[F], F]:
     return decorate
 
 
+def follow_options(command: F) -> F:
+    """--follow and --timeout: for what may take hours, and needs nobody to wait."""
+    command = click.option(
+        "--timeout",
+        "timeout_s",
+        type=Duration(),
+        default="24h",
+        show_default=True,
+        help="How long to follow; then exit code 4, and it goes on.",
+    )(command)
+    return click.option(
+        "--follow", is_flag=True, help="Show how far it is, and end as it ends: 0 done, 1 failed."
+    )(command)
+
+
 def pass_app(command: Callable[..., Any]) -> Callable[..., Any]:
     """Hand the App to a command as its first argument."""
     return click.make_pass_decorator(App, ensure=True)(command)
@@ -140,6 +163,21 @@ def complete_instances(ctx: click.Context, _param: click.Parameter, incomplete: 
 def complete_groups(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """The same for configuration groups."""
     return _names(ctx, CONFIGURATION_GROUP, incomplete)
+
+
+def complete_backups(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """The same for Backups."""
+    return _names(ctx, BACKUP, incomplete)
+
+
+def complete_schedules(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """The same for BackupSchedules."""
+    return _names(ctx, BACKUP_SCHEDULE, incomplete)
+
+
+def complete_storages(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """The same for BackupStorages."""
+    return _names(ctx, BACKUP_STORAGE, incomplete)
 
 
 def _names(ctx: click.Context, kind: Kind, incomplete: str) -> list[str]:

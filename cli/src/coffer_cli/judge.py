@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
+from coffer_cli.text import size
+
 # of an instance attached to a configuration group, and reasons of its ConfigurationApplied
 _FAILED_STATES: Final = ("Refused", "RolledBack")
 _STATE_WORDS: Final = {
@@ -31,12 +33,39 @@ class Outcome(Enum):
 
 
 @dataclass(frozen=True)
+class Meter:
+    """How far something is that is counted in bytes; None: not known."""
+
+    done_bytes: int
+    total_bytes: int | None = None
+    bytes_per_second: int | None = None
+
+    @property
+    def percent(self) -> int | None:
+        if not self.total_bytes:
+            return None
+        return min(100, 100 * self.done_bytes // self.total_bytes)
+
+    @property
+    def text(self) -> str:
+        """`42%, 1.2GiB of 2.9GiB, 80MiB/s`."""
+        whole = f" of {size(self.total_bytes)}" if self.total_bytes else ""
+        parts = [f"{size(self.done_bytes)}{whole}"]
+        if self.percent is not None:
+            parts.insert(0, f"{self.percent}%")
+        if self.bytes_per_second is not None:
+            parts.append(f"{size(self.bytes_per_second)}/s")
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True)
 class View:
-    """Where an object is: a word, a line, and whether that is the end of it."""
+    """Where an object is: a word, a line, how far, and whether that is the end of it."""
 
     phase: str
     message: str
     outcome: Outcome = Outcome.PENDING
+    meter: Meter | None = None
 
     @property
     def line(self) -> str:
@@ -70,7 +99,34 @@ def instance(obj: Mapping[str, Any]) -> View:
         return View(phase, _message(obj, "Stalled"), Outcome.FAILED)
     if is_true(obj, "Ready"):
         return View(phase, _message(obj, "Ready"), Outcome.DONE)
-    return View(phase, _message(obj, "Reconciling") or _message(obj, "Ready"))
+    restore = status.get("restore") or {}
+    meter = _meter(restore) if restore.get("phase") == "Running" else None
+    return View(phase, _message(obj, "Reconciling") or _message(obj, "Ready"), meter=meter)
+
+
+def backup(obj: Mapping[str, Any]) -> View:
+    """A Backup on its way to its end."""
+    status = obj.get("status") or {}
+    phase, message = str(status.get("phase") or "New"), str(status.get("message") or "")
+    if obj.get("metadata", {}).get("deletionTimestamp"):
+        return View("Deleting", message or "it is being deleted", Outcome.FAILED)
+    match phase:
+        case "Completed":
+            return View(phase, message, Outcome.DONE)
+        case "Failed":
+            return View(phase, message or "no reason is given", Outcome.FAILED)
+        case "New" if not message:
+            return View(phase, "waiting for the operator to take notice")
+        case _:
+            return View(phase, message, meter=_meter(status) if phase == "Running" else None)
+
+
+def _meter(report: Mapping[str, Any]) -> Meter | None:
+    """Of a status with progress; None before anything was read."""
+    progress = report.get("progress") or {}
+    if not progress.get("bytesDone"):
+        return None
+    return Meter(progress["bytesDone"], progress.get("bytesTotal"), progress.get("bytesPerSecond"))
 
 
 def operation(obj: Mapping[str, Any]) -> View:

@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "reset-status": ("operate:reset_status", "Clear an instance's Error, and observe it anew."),
     "delete": ("delete:delete", "Delete a database instance."),
     "config": ("config.group:config", "Set the parameters of engines: configuration groups."),
+    "backup": ("backup.group:backup", "Back up, restore, verify; storages and schedules."),
     "datastores": ("catalogue:datastores", "List the datastores and versions on offer."),
     "flavors": ("catalogue:flavors", "List the sizes on offer."),
     "version": ("version:version", "Show the versions of program, operator and API."),

@@ -1,6 +1,7 @@
 """Showing what is waited for, on standard error: one living line on a terminal, else plain lines.
 
-A plain line is written when something changes, so that a log of a pipeline stays short.
+A plain line is written when something changes, and at every tenth of what is counted, so that a log
+of a pipeline stays short.
 """
 
 import sys
@@ -35,7 +36,7 @@ class PlainProgress:
 
     def __init__(self, subject: str) -> None:
         self._subject = subject
-        self._last = ""
+        self._last: tuple[str, int | None] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -49,9 +50,12 @@ class PlainProgress:
         return None
 
     def show(self, view: View) -> None:
-        if view.line != self._last:
-            self._last = view.line
-            click.echo(f"{self._subject}: {printable(view.line)}", err=True)
+        percent = view.meter.percent if view.meter is not None else None
+        news = (view.line, percent // 10 if percent is not None else None)
+        if news != self._last:
+            self._last = news
+            far = f" ({view.meter.text})" if view.meter is not None else ""
+            click.echo(f"{self._subject}: {printable(view.line)}{far}", err=True)
 
 
 def progress(subject: str) -> Progress:

@@ -4,7 +4,7 @@ Pure. The manifest is checked with the models that the CRD is made from, so that
 round trip; what only the cluster knows (catalogue, engine's rules) is left to it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,8 +70,6 @@ def instance_manifest(wish: Wish) -> dict[str, Any]:
 
     A user for whom no databases are named may use all that are created with the instance.
     """
-    if not is_instance_name(wish.name):
-        raise CliError(f"{wish.name}: {NAME_RULE['message']}", Exit.USAGE)
     users = []
     for user in map(parse_user, wish.users):
         databases = tuple(wish.databases) if user.databases is None else user.databases
@@ -100,16 +98,23 @@ def instance_manifest(wish: Wish) -> dict[str, Any]:
         spec["deletionPolicy"] = wish.deletion_policy
     if wish.deletion_protection:
         spec["deletionProtection"] = True
-    try:
-        InstanceSpec.model_validate(spec)
-    except ValidationError as error:
-        raise CliError(_explain(error), Exit.USAGE) from None
+    check_instance(wish.name, spec)
     return {
         "apiVersion": API_VERSION,
         "kind": "DatabaseInstance",
         "metadata": {"name": wish.name, "namespace": wish.namespace},
         "spec": spec,
     }
+
+
+def check_instance(name: str, spec: Mapping[str, Any]) -> None:
+    """Raises CliError for what can be no DatabaseInstance."""
+    if not is_instance_name(name):
+        raise CliError(f"{name}: {NAME_RULE['message']}", Exit.USAGE)
+    try:
+        InstanceSpec.model_validate(spec)
+    except ValidationError as error:
+        raise CliError(explain(error), Exit.USAGE) from None
 
 
 def operation_manifest(
@@ -133,7 +138,8 @@ def operation_manifest(
     }
 
 
-def _explain(error: ValidationError) -> str:
+def explain(error: ValidationError) -> str:
+    """What a model says of a spec, in one line."""
     lines = []
     for problem in error.errors(include_url=False, include_context=False):
         path = "".join(

@@ -72,15 +72,22 @@ class Follower:
     def until_gone(
         self, kind: Kind, namespace: str, name: str, uid: str, progress: Progress
     ) -> None:
-        """Returns when the object with that uid exists no more. Raises TimeOverError, CliError."""
+        """Returns when the object with that uid exists no more. Raises TimeOverError, CliError.
+
+        What the object's status says of its deletion is shown, and told when the time is over.
+        """
+        said = ""
         try:
             for obj in self._states(kind, namespace, name, progress):
                 if obj is None or obj["metadata"].get("uid") != uid:
                     return
-                progress.show(View("Deleting", f"waiting for {kind.resource}/{name} to go"))
+                said = _hindrance(obj)
+                waits = said or f"waiting for {kind.resource}/{name} to go"
+                progress.show(View("Deleting", waits))
         except _OutOfTimeError:
+            why = f" ({said})" if said else ""
             raise TimeOverError(
-                f"{kind.resource}/{name}: still there after {self._timeout_s:g} s",
+                f"{kind.resource}/{name}: still there after {self._timeout_s:g} s{why}",
                 Exit.TIMED_OUT,
             ) from None
 
@@ -125,6 +132,12 @@ class Follower:
         if left_s <= 0:
             raise _OutOfTimeError
         return left_s
+
+
+def _hindrance(obj: Object) -> str:
+    """What the operator says of a deletion; what the status said before it does not count."""
+    status = obj.get("status") or {}
+    return str(status.get("message") or "") if status.get("phase") == "Deleting" else ""
 
 
 class _OutOfTimeError(Exception):

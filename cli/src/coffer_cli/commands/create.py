@@ -91,7 +91,7 @@ def create(  # noqa: PLR0913 -- one parameter for each option
     with progress(name) as shown:
         follower = Follower(app.api, timeout_s)
         obj = follower.until_done(INSTANCE, app.here, name, judge.instance, shown)
-    _write(obj, form, _summary(obj))
+    _write(obj, form, summary(obj))
 
 
 def _write(obj: Object, form: str | None, otherwise: str) -> None:
@@ -101,7 +101,7 @@ def _write(obj: Object, form: str | None, otherwise: str) -> None:
         output.one(INSTANCE, obj, form)
 
 
-def _summary(obj: Object) -> str:
+def summary(obj: Object) -> str:
     """Where to connect and with what, once it is ready."""
     name, status = obj["metadata"]["name"], obj.get("status") or {}
     where = status.get("endpoints") or {}

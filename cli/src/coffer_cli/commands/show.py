@@ -33,7 +33,7 @@ def show(app: App, *, name: str, form: str) -> None:
         section("Users", _users(obj)),
         section("Conditions", conditions(obj, now)),
         section("Operations", _operations(app.api, obj, now)),
-        section("Events", _events(app.api, obj, now)),
+        section("Events", events(app.api, obj, now)),
     ]
     click.echo("\n".join(part for part in parts if part))
 
@@ -57,6 +57,7 @@ def _facts(obj: Object, now: datetime) -> list[tuple[str, str]]:
         ("Volume", _volume(obj)),
         ("Databases", ", ".join(d["name"] for d in spec.get("databases") or ()) or NONE),
         *_configuration(obj),
+        *_backups(obj, now),
         ("Deletion policy", spec.get("deletionPolicy") or "Retain"),
         ("Deletion protection", "yes" if spec.get("deletionProtection") else "no"),
         ("Age", age(meta.get("creationTimestamp"), now)),
@@ -81,6 +82,20 @@ def _configuration(obj: Object) -> list[tuple[str, str]]:
         lines.append(("Drift", str(found["drift"])))
     if spec.get("maintenance"):
         lines.append(("Maintenance", _maintenance(spec["maintenance"])))
+    return lines
+
+
+def _backups(obj: Object, now: datetime) -> list[tuple[str, str]]:
+    """What the data came from, and the newest backup of them."""
+    status = obj.get("status") or {}
+    restore, last = status.get("restore") or {}, status.get("lastBackup") or {}
+    lines = []
+    if restore:
+        named = (obj["spec"].get("restoreFrom") or {}).get("backupRef") or {}
+        text = f"{named.get('name') or restore.get('path')}: {restore.get('phase')}"
+        lines.append(("Restored from", f"{text} {restore.get('message') or ''}".rstrip()))
+    if last:
+        lines.append(("Last backup", f"{last.get('name')}, {age(last.get('time'), now)} ago"))
     return lines
 
 
@@ -160,7 +175,8 @@ def _operations(api: Api, obj: Object, now: datetime) -> str:
     return table(("name", "type", "phase", "age", "message"), rows) if rows else ""
 
 
-def _events(api: Api, obj: Object, now: datetime) -> str:
+def events(api: Api, obj: Object, now: datetime) -> str:
+    """The table of what happened to an object lately; empty where nothing did."""
     selector = f"involvedObject.uid={obj['metadata'].get('uid', '')}"
     try:
         found = api.list(EVENT, obj["metadata"].get("namespace"), fieldSelector=selector)
