@@ -11,7 +11,15 @@ from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 from coffer_common.errors import CofferError
-from coffer_operator.kube.api import Kind, NotFoundError, Object, Page, UnavailableError, WatchEvent
+from coffer_operator.kube.api import (
+    POD,
+    Kind,
+    NotFoundError,
+    Object,
+    Page,
+    UnavailableError,
+    WatchEvent,
+)
 from sim_apiserver import ApiServer, Deletion, copied
 from sim_requests import selects
 
@@ -212,6 +220,19 @@ class SimClient:
                 return
 
         await self._call("delete", kind, request, (namespace, name, None))
+
+    async def log(self, namespace: str, pod: str, container: str, *, limit_bytes: int) -> str:
+        """What a container said at its end is all that it has written."""
+
+        def request() -> str:
+            found = self._server.get(POD, namespace, pod)
+            for status in found["status"].get("containerStatuses") or ():
+                if status["name"] == container:
+                    ended = (status.get("state") or {}).get("terminated") or {}
+                    return str(ended.get("message") or "")[:limit_bytes]
+            return ""
+
+        return await self._call("get", POD, request, (namespace, pod, None))
 
     async def watch(
         self, kind: Kind, *, resource_version: str, label_selector: str = ""

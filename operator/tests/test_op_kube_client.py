@@ -125,6 +125,16 @@ async def test_a_list_is_paged() -> None:
     )
 
 
+async def test_a_log_is_read_as_it_is() -> None:
+    transport = Transport(Answer(200, "a line"))
+    text = await client(transport).log("a", "x", "worker", limit_bytes=9)
+    assert text == '"a line"'
+    [(method, url, headers, _)] = transport.sent
+    path = "/api/v1/namespaces/a/pods/x/log"
+    assert (method, url) == ("GET", f"https://api{path}?container=worker&limitBytes=9")
+    assert headers["Accept"].startswith("text/plain")
+
+
 async def test_a_deletion_names_the_very_object_and_absence_is_success() -> None:
     transport = Transport(Answer(404, status(404)))
     await client(transport).delete(CONFIG_MAP, "a", "x", uid="u", grace_period_s=0)

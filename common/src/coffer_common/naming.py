@@ -52,6 +52,7 @@ TLS_PATH: Final = "/etc/coffer/tls"  # tls.crt, tls.key, ca.crt, from a Secret
 OPERATOR_COMMON_NAME: Final = "coffer-operator"  # CN of the operator's client certificate
 
 MAX_INSTANCE_NAME: Final = 40
+_MAX_OBJECT_NAME: Final = 253  # of Kubernetes
 _RESERVED_SUFFIXES: Final = ("-rw", "-ro")
 _LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 
@@ -76,6 +77,14 @@ def scratch_instance(backup: str) -> str:
         return name
     plain = re.sub(r"[^a-z0-9-]+", "-", backup.lower())[:24].strip("-")
     return f"verify-{plain}-{short_hash(backup)}" if plain else f"verify-{short_hash(backup)}"
+
+
+def storage_listing(storage: str) -> str:
+    """The ConfigMap with the list of what a BackupStorage holds."""
+    name = f"{storage}-listing"
+    if len(name) <= _MAX_OBJECT_NAME:
+        return name
+    return f"{storage[: _MAX_OBJECT_NAME - 17].rstrip('.-')}-{short_hash(storage)}-listing"
 
 
 def pod(instance: str) -> str:

@@ -116,6 +116,17 @@ class BackupStorageSpec(Resource):
     )
 
 
+class StorageListing(Resource):
+    """What came of the latest request for a list, made by an annotation."""
+
+    request: Annotated[str, Field(description="Value of coffer.dev/list-requested.")]
+    time: Annotated[str, Field(description="When.", json_schema_extra=DATE_TIME)]
+    error: Annotated[
+        str | None,
+        Field(description="Why there is none; else it is in the ConfigMap <storage>-listing."),
+    ] = None
+
+
 class BackupStorageStatus(Resource):
     """What Coffer reports of a storage."""
 
@@ -139,6 +150,9 @@ class BackupStorageStatus(Resource):
             description="When what backups that died had left in the bucket was last removed.",
             json_schema_extra=DATE_TIME,
         ),
+    ] = None
+    listing: Annotated[
+        StorageListing | None, Field(description="The latest list of what is in the bucket.")
     ] = None
     key_id: Annotated[str | None, Field(description="Key that new backups get.")] = None
     secrets_revision: Annotated[

@@ -17,10 +17,12 @@ from coffer_operator.act.journal import Writes
 from coffer_operator.act.report import Reporter
 from coffer_operator.act.step import Steps
 from coffer_operator.act.tasks import call_task
-from coffer_operator.build.worker import WorkerOrder, worker_pod
+from coffer_operator.build.listing import MAX_LOG_BYTES, listing_config_map
+from coffer_operator.build.worker import CONTAINER, WorkerOrder, worker_pod
 from coffer_operator.guest.api import AgentAddress, AgentClient, AgentUnreachableError
 from coffer_operator.kube.api import (
     BACKUP,
+    CONFIG_MAP,
     INSTANCE,
     OPERATION,
     POD,
@@ -29,9 +31,11 @@ from coffer_operator.kube.api import (
     Kind,
     KubeApi,
     NotFoundError,
+    UnavailableError,
 )
-from coffer_operator.plan.errand import Errand, Removal, Verdict
+from coffer_operator.plan.errand import Collection, Errand, Removal, Verdict
 from coffer_operator.plan.model import CancelTask, Delete, PutTask
+from coffer_operator.plan.wording import name_taken
 from coffer_operator.plan.world import PodFact
 
 log = logging.getLogger(__name__)
@@ -90,6 +94,9 @@ class ErrandRunner:
             await self._step(step, partial(self._call, key.namespace, call, at))
         if errand.verdict is not None:
             await self._pronounce(key.namespace, errand.verdict)
+        if errand.collection is not None:
+            collect = partial(self._collect, about, errand.collection)
+            await self._step("keep the list", collect)
 
     async def _pronounce(self, namespace: str, verdict: Verdict) -> None:
         """The Event first: its name follows from the version that it speaks of."""
@@ -172,6 +179,27 @@ class ErrandRunner:
         if live["metadata"]["resourceVersion"] != removal.resource_version:
             raise Transient(f"the Backup {removal.name} is another than it was")
         await self._api.delete(BACKUP, namespace, removal.name, uid=removal.uid)
+
+    async def _collect(self, about: Metadata, collection: Collection) -> None:
+        """What a worker has written, in a ConfigMap of the storage's."""
+        namespace = about.namespace or ""
+        try:
+            text = await self._api.log(
+                namespace, collection.worker, CONTAINER, limit_bytes=MAX_LOG_BYTES
+            )
+        except NotFoundError as error:
+            raise UnavailableError(str(error)) from error  # another worker is going to be made
+        wanted = listing_config_map(about, collection.request, text)
+        try:
+            await self._api.create(CONFIG_MAP, wanted)
+        except ConflictError:
+            name = wanted["metadata"]["name"]
+            found = await self._api.get(CONFIG_MAP, namespace, name)
+            owners = found["metadata"].get("ownerReferences") or ()
+            if all(owner.get("uid") != about.uid for owner in owners):
+                raise name_taken("ConfigMap", name) from None
+            patch = {"metadata": {"uid": found["metadata"]["uid"]}, "data": wanted["data"]}
+            await self._api.patch(CONFIG_MAP, namespace, name, patch)
 
     async def _unmake(self, key: Key, gone: Delete) -> None:
         await self._api.delete(INSTANCE, key.namespace, gone.name, uid=gone.uid)

@@ -215,3 +215,7 @@ class KubeApi(Protocol):
     ) -> None:
         """Delete, in the background; with `uid` only that very object. Absent is success."""
         ...
+
+    async def log(self, namespace: str, pod: str, container: str, *, limit_bytes: int) -> str:
+        """What the container has written, from its begin; NotFoundError if there is no such pod."""
+        ...

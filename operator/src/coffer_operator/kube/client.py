@@ -22,6 +22,7 @@ from kubernetes.aio.config import load_incluster_config, load_kube_config
 
 from coffer_common import naming
 from coffer_operator.kube.api import (
+    POD,
     GoneError,
     Kind,
     NotFoundError,
@@ -58,6 +59,7 @@ class _Request:
     query: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Any] | None = None
     content_type: str = _JSON
+    accept: str = _JSON
     limit: aiohttp.ClientTimeout = REQUEST_TIMEOUT
 
 
@@ -191,15 +193,26 @@ class KubeClient:
         except NotFoundError:
             return
 
+    async def log(self, namespace: str, pod: str, container: str, *, limit_bytes: int) -> str:
+        """See KubeApi."""
+        query = {"container": container, "limitBytes": str(limit_bytes)}
+        path = POD.path(namespace, pod, "log")
+        request = _Request("get", "GET", path, query, accept=f"text/plain, {_JSON}, */*")
+        return str(await self._read(request, lambda body: body.decode("utf-8", "replace")))
+
     # --- transport -------------------------------------------------------------------------------
     async def _request(self, request: _Request) -> Object:
         """One request with its retries; the object in the answer."""
+        return cast(Object, await self._read(request, json.loads))
 
-        async def attempt() -> Object:
+    async def _read(self, request: _Request, parse: Callable[[bytes], Any]) -> Any:
+        """The same; what `parse` makes of the answer. It raises ValueError for one that was cut."""
+
+        async def attempt() -> Any:
             async with self._turns:
                 response = await self._send(request)
                 try:
-                    return cast(Object, json.loads(await response.read()))
+                    return parse(await response.read())
                 except (aiohttp.ClientError, OSError, ValueError) as error:
                     raise UnavailableError(f"{request.path}: cut: {error}") from error
 
@@ -214,7 +227,7 @@ class KubeClient:
             answer = await self._transport.call_api(
                 request.method,
                 f"{self._transport.configuration.host}{request.path}{query}",
-                await self._headers(request.content_type),
+                await self._headers(request),
                 request.body,
                 _request_timeout=request.limit,
             )
@@ -231,9 +244,9 @@ class KubeClient:
                 self._told(request.verb, code, time.monotonic() - started)
         raise error_of(code, body, response.headers.get("Retry-After"))
 
-    async def _headers(self, content_type: str) -> dict[str, str]:
+    async def _headers(self, request: _Request) -> dict[str, str]:
         """Authentication included; kubernetes.aio reads the token anew every minute."""
-        headers = {"Content-Type": content_type, "Accept": _JSON}
+        headers = {"Content-Type": request.content_type, "Accept": request.accept}
         headers.update(self._transport.default_headers)
         await self._transport.update_params_for_auth(headers, None, ["BearerToken"], "", "", None)
         return headers

@@ -1,9 +1,9 @@
 """The Errand: what `act` is to do for BackupStorages, Backups, verifications, schedules, as data.
 
-Order: worker, creates, removals, scratch instance, calls, verdict, status, events, then what the
-status makes superfluous: the workers whose answer it holds, the object itself. Who dies in between
-does the rest again; the worker with the answer stays until that was kept. Finalizers come alone,
-but for events: what else is to be done, the next plan says.
+Order: worker, creates, removals, scratch instance, calls, verdict, collection, status, events, then
+what the status makes superfluous: the workers whose answer it holds, the object itself. Who dies in
+between does the rest again; the worker with the answer stays until that was kept. Finalizers come
+alone, but for events: what else is to be done, the next plan says.
 """
 
 from collections.abc import Mapping
@@ -35,6 +35,14 @@ class Removal:
 
 
 @dataclass(frozen=True)
+class Collection:
+    """What the storage worker of that pod has written is to be kept, for the request."""
+
+    worker: str
+    request: str
+
+
+@dataclass(frozen=True)
 class Errand:
     """What to do now, and when to look again even if nothing happens."""
 
@@ -49,6 +57,7 @@ class Errand:
     scratch: Mapping[str, Any] | None = None  # a DatabaseInstance to be made, unless it is there
     unwanted: Delete | None = None  # that instance, to be removed
     verdict: Verdict | None = None
+    collection: Collection | None = None
     expired: bool = False  # the object itself is to be removed: its time to live is over
     requeue_after_s: float | None = None
     due_after_s: float | None = None  # when what is due must not wait for the back-off of a failure
@@ -66,5 +75,6 @@ class Errand:
             or self.scratch
             or self.unwanted
             or self.verdict
+            or self.collection
             or self.expired
         )

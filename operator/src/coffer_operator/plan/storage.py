@@ -6,6 +6,8 @@ mended where nobody tells us.
 """
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -21,6 +23,7 @@ from coffer_operator.plan.conditions import Conditions, by_type
 from coffer_operator.plan.errand import Errand
 from coffer_operator.plan.finding import Finding, Severity, Truth
 from coffer_operator.plan.model import EventNote
+from coffer_operator.plan.storage_listing import judge_listing
 from coffer_operator.plan.storage_spec import check_storage
 from coffer_operator.plan.storage_sweep import judge_sweep
 from coffer_operator.plan.worker import WorkerState, WorkerVerdict, judge_worker, spent
@@ -69,7 +72,7 @@ def _judge(world: StorageWorld, wanted: str) -> Errand:
     same = status.secrets_revision == wanted and ready is not None
     if same and ready is not None and ready.status == Truth.TRUE:
         good = Finding(Severity.GOOD, ready.reason, ready.message)
-        return _sweep(world, good)
+        return _serve(world, good)
     if same and ready is not None and ready.reason == reasons.PROBE_FAILED:
         failed = Finding(Severity.STALLED, ready.reason, ready.message)
         probed_at = from_text(status.probed_at) or world.now
@@ -80,9 +83,20 @@ def _judge(world: StorageWorld, wanted: str) -> Errand:
     return _probe(world, wanted, None)
 
 
-def _sweep(world: StorageWorld, good: Finding) -> Errand:
-    """All is well; once a day there is something to do."""
-    sweep = judge_sweep(world)
+def _serve(world: StorageWorld, good: Finding) -> Errand:
+    """All is well; now and then there is something to do, one thing at a time."""
+    sweep, listing = judge_sweep(world), judge_listing(world)
+    under_way = sweep.swept_at is not None or (sweep.task is not None and sweep.order is None)
+    if listing is not None and not under_way:
+        told = _told(
+            world,
+            good,
+            worker=listing.order,
+            task=listing.task,
+            update={"listing": listing.answer} if listing.answer is not None else None,
+            requeue_s=WORKER_EVERY_S,
+        )
+        return replace(told, collection=listing.collection)
     return _told(
         world,
         good,
@@ -159,7 +173,7 @@ def _told(
     *,
     worker: WorkerOrder | None = None,
     task: str | None = None,
-    update: dict[str, str] | None = None,
+    update: Mapping[str, Any] | None = None,
     more: tuple[EventNote, ...] = (),
     requeue_s: float | None = None,
 ) -> Errand:
