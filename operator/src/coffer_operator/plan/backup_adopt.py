@@ -122,7 +122,11 @@ def _adopted(world: BackupWorld, result: Any) -> Errand:
         status = failed(world, reasons.RESULT_UNREADABLE, text)
     else:
         status = completed(world, found, "adopted from the storage", None).model_copy(
-            update={"instance_uid": instance.get("uid"), "started_at": shown.get("createdAt")}
+            update={
+                "instance_uid": instance.get("uid"),
+                "started_at": shown.get("createdAt"),
+                "finished_at": shown.get("finishedAt") or to_text(world.now),
+            }
         )
     return Errand(
         status=as_api(status),
