@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "load": ("backup.load:load", "Load a dump into an instance that serves."),
     "verify": ("backup.verify:verify", "Prove a backup by restoring it into a scratch instance."),
     "delete": ("backup.delete:delete", "Delete a backup, and its objects in the bucket."),
+    "import": ("backup.adopt:import_", "Make Backups of what a bucket holds."),
     "schedule": ("backup.schedule:schedule", "Back up by the clock: full, increments, proofs."),
 }
 
