@@ -76,7 +76,7 @@ simulate: setup ## explore: make simulate SEEDS=random, or replay: SEEDS=17
 .PHONY: test-guest
 test-guest: setup ## agent and launcher with real engines as processes
 	@echo "==> guest tests"
-	@.venv/bin/pytest -q -m guest common guest_sidecar cli
+	@.venv/bin/pytest -q -n 2 --dist loadfile -m guest common guest_sidecar cli
 
 .PHONY: check-rules
 check-rules: setup ## ask an installed engine about its parameters (DATASTORE=mariadb VERSION=10.11)

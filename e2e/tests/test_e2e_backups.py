@@ -30,8 +30,7 @@ from e2e_kube import Space, condition, query, wait_until
 from e2e_manifests import instance, operation
 from e2e_redis import redis
 
-# one process for all of them: what they share is slow to make
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300), pytest.mark.xdist_group("backups")]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 PREFIX = "some/prefix"
 
