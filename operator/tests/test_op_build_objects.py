@@ -254,3 +254,14 @@ def test_every_name_is_one_that_kubernetes_takes(name: str) -> None:
         for value in item.obj["metadata"]["labels"].values():
             assert len(value) <= 63
         json.dumps(item.obj)
+
+
+def test_guest_images_are_pulled_with_the_secrets_of_the_deployment() -> None:
+    """They are the account's: the template of a running instance does not change by them."""
+    plain = objects()
+    plan = plan_instance(world(instance(), pull_secrets=("hub", "mirror")))
+    found = {(a.obj["kind"], a.obj["metadata"]["name"]): dict(a.obj) for a in plan.apply}
+    changed = {key for key in found if found[key] != plain[key]}
+    (account,) = changed
+    assert account[0] == "ServiceAccount"
+    assert found[account]["imagePullSecrets"] == [{"name": "hub"}, {"name": "mirror"}]

@@ -220,6 +220,9 @@ def test_the_pod_holds_a_request_without_secrets_and_mounts_the_rest() -> None:
     folders = {m["mountPath"] for m in spec["containers"][0]["volumeMounts"]}
     assert arguments[::2] == ["--request", "--credentials", "--keys", "--ca"]
     assert all(any(a.startswith(folder) for folder in folders) for a in arguments[1::2])
+    assert "imagePullSecrets" not in spec
+    secrets = worker_pod(order, ("hub", "mirror"))["spec"]["imagePullSecrets"]
+    assert secrets == [{"name": "hub"}, {"name": "mirror"}]
     security = spec["containers"][0]["securityContext"]
     assert security["readOnlyRootFilesystem"] is True
     assert security["capabilities"] == {"drop": ["ALL"]}

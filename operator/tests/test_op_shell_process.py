@@ -35,12 +35,14 @@ def test_options_come_from_the_environment() -> None:
             "POD_NAME": "coffer-abc",
             "COFFER_WEBHOOK_SERVICE": "coffer-webhook",
             "COFFER_IMAGE": "coffer/operator:1",
+            "COFFER_PULL_SECRETS": "hub,mirror",
             "COFFER_LISTEN_PROBES": "18080",
             "COFFER_WEBHOOK_PORT": "tcp://10.0.0.1:443",  # Kubernetes sets it for the Service
         }
     )
     assert (found.namespace, found.identity) == ("dbaas", "coffer-abc")
     assert found.image == "coffer/operator:1"
+    assert found.pull_secrets == ("hub", "mirror")
     assert (found.probe_port, found.metrics_port, found.webhook_port) == (18080, 9090, 9443)
 
 

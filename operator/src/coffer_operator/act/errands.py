@@ -5,7 +5,7 @@ Decides nothing.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -53,7 +53,11 @@ class ErrandRunner:
         journal: Writes,
         reporter: Reporter,
         steps: Steps,
+        *,
+        pull_secrets: Sequence[str] = (),
     ) -> None:
+        """`pull_secrets` are for the image of storage workers, by name in each namespace."""
+        self._pull_secrets = tuple(pull_secrets)
         self._api = api
         self._agents = agents
         self._journal = journal
@@ -153,7 +157,7 @@ class ErrandRunner:
     async def _employ(self, key: Key, order: WorkerOrder) -> None:
         """The pod is made once; one that is there already is the same."""
         try:
-            live = await self._api.create(POD, worker_pod(order))
+            live = await self._api.create(POD, worker_pod(order, self._pull_secrets))
         except ConflictError:
             return  # the caches are behind: its event will come
         self._journal.wrote(key, POD, live)

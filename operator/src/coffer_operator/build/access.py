@@ -1,12 +1,19 @@
 """ServiceAccount, Role and RoleBinding of an agent: its group's slice by name, nothing else."""
 
+from collections.abc import Sequence
+
 from coffer_common import naming
 from coffer_operator.build.identity import Identity, Object
 
 
-def service_account(identity: Identity) -> Object:
-    """The account of the pod; its token is mounted into the agent alone."""
+def service_account(identity: Identity, pull_secrets: Sequence[str] = ()) -> Object:
+    """The account of the pod; its token is mounted into the agent alone.
+
+    A pod that is made gets the pull secrets of its account, and keeps them.
+    """
+    secrets = [{"name": name} for name in pull_secrets]
     return {
+        **({"imagePullSecrets": secrets} if secrets else {}),
         "apiVersion": "v1",
         "kind": "ServiceAccount",
         "metadata": identity.metadata(identity.account),

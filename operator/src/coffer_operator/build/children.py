@@ -22,7 +22,7 @@ def children(plan: Blueprint) -> tuple[Object, ...]:
         read_only_service(identity, plan.service_port),
         read_write_slice(identity),
         network_policy(identity, plan.service_port, plan.operator_namespace),
-        service_account(identity),
+        service_account(identity, plan.pull_secrets),
         role(identity),
         role_binding(identity),
         config_map(plan),

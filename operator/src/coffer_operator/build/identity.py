@@ -99,6 +99,7 @@ class Blueprint:
     delete_volume: bool  # with the instance
     data_id: str | None  # of the data on the volume; None: not laid out as far as is known
     operator_namespace: str
+    pull_secrets: tuple[str, ...] = ()
     configuration: ConfigurationRequest | None = None  # what a new instance starts with
     restore: str | None = None  # path of the backup that its data are to come from
 

@@ -11,6 +11,7 @@ changed, and removed when its answer was taken; its owner's deletion takes it al
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -59,8 +60,11 @@ class WorkerOrder:
         return f"{owner}-{self.operation.value.lower()}-{digest}"
 
 
-def worker_pod(order: WorkerOrder) -> Object:
-    """The pod that carries out the order."""
+def worker_pod(order: WorkerOrder, pull_secrets: Sequence[str] = ()) -> Object:
+    """The pod that carries out the order; its image is pulled with the secrets, if there are any.
+
+    A secret that is missing in the namespace is no error to kubelet, where it needs none.
+    """
     request = {
         "operation": order.operation.value,
         "storage": storage_access(order.storage),
@@ -93,7 +97,14 @@ def worker_pod(order: WorkerOrder) -> Object:
                 }
             ],
         },
-        "spec": _spec(order),
+        "spec": {
+            **_spec(order),
+            **(
+                {"imagePullSecrets": [{"name": name} for name in pull_secrets]}
+                if pull_secrets
+                else {}
+            ),
+        },
     }
 
 

@@ -7,7 +7,7 @@ not show though there was one, and what a watch may be behind with. Decides noth
 import asyncio
 import base64
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -72,6 +72,14 @@ class BackupSources(Protocol):
     def schedules_of(self, instance: Key) -> tuple[BackupSchedule, ...]: ...
 
 
+@dataclass(frozen=True)
+class Deployed:
+    """What is known of the operator's own deployment."""
+
+    operator_namespace: str
+    pull_secrets: tuple[str, ...] = ()  # for guest images, by name in each namespace
+
+
 class Observer:
     """Makes Worlds."""
 
@@ -83,7 +91,7 @@ class Observer:
         certificates: CertificateReader,
         *,
         now: Callable[[], datetime],
-        operator_namespace: str,
+        deployed: Deployed,
         backups: "BackupSources",
     ) -> None:
         self._api = api
@@ -91,7 +99,7 @@ class Observer:
         self._agents = agents
         self._certificates = certificates
         self._now = now
-        self._operator_namespace = operator_namespace
+        self._deployed = deployed
         self._backups = backups
 
     async def world(self, key: Key) -> World | None:
@@ -262,7 +270,8 @@ class Observer:
             namespace_terminating=memory.namespace_terminating,
             failure=memory.failure,
             ensured_users=frozenset(memory.ensured_users),
-            operator_namespace=self._operator_namespace,
+            operator_namespace=self._deployed.operator_namespace,
+            pull_secrets=self._deployed.pull_secrets,
         )
 
     def _children(self, key: Key) -> Iterator[tuple[tuple[str, str], Seen]]:

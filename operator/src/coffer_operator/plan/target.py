@@ -114,4 +114,5 @@ def _blueprint(
         delete_volume=spec.deletion_policy is DeletionPolicy.DELETE,
         data_id=data_id,
         operator_namespace=world.operator_namespace,
+        pull_secrets=world.pull_secrets,
     )

@@ -248,3 +248,4 @@ class World:
     failure: ActFailure | None = None  # None: the latest plan was carried out
     ensured_users: frozenset[str] = frozenset()
     operator_namespace: str = ""  # where the agents' callers run; "": cannot tell
+    pull_secrets: tuple[str, ...] = ()  # for guest images, by name in each namespace

@@ -58,6 +58,7 @@ class Options:
     webhook_service: str = ""  # empty: no webhook
     webhook_configuration: str = ""
     image: str = ""  # our own; empty: no storage workers
+    pull_secrets: tuple[str, ...] = ()  # for guest images, by name in each namespace
     probe_port: int = 8080
     metrics_port: int = 9090
     webhook_port: int = 9443
@@ -66,7 +67,9 @@ class Options:
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
         """COFFER_NAMESPACE, POD_NAME, COFFER_IMAGE, COFFER_WEBHOOK_{SERVICE,CONFIGURATION}.
 
-        COFFER_LISTEN_{PROBES,METRICS,WEBHOOK} are ports, for running beside others on one address.
+        COFFER_PULL_SECRETS: names, with commas in between. COFFER_LISTEN_{PROBES,METRICS,WEBHOOK}:
+        ports, for running beside others on one address.
+
         Raises ValueError for a port that is no number.
         """
         fallback = cls()
@@ -76,6 +79,9 @@ class Options:
             webhook_service=environment.get("COFFER_WEBHOOK_SERVICE", ""),
             webhook_configuration=environment.get("COFFER_WEBHOOK_CONFIGURATION", ""),
             image=environment.get("COFFER_IMAGE", ""),
+            pull_secrets=tuple(
+                name for name in environment.get("COFFER_PULL_SECRETS", "").split(",") if name
+            ),
             probe_port=int(environment.get("COFFER_LISTEN_PROBES", fallback.probe_port)),
             metrics_port=int(environment.get("COFFER_LISTEN_METRICS", fallback.metrics_port)),
             webhook_port=int(environment.get("COFFER_LISTEN_WEBHOOK", fallback.webhook_port)),
@@ -124,7 +130,12 @@ async def _main(options: Options, stop: asyncio.Event) -> None:
                 plan_verification,
                 plan_schedule,
             ),
-            Settings(operator_namespace=options.namespace, watch_own=False, image=options.image),
+            Settings(
+                operator_namespace=options.namespace,
+                watch_own=False,
+                image=options.image,
+                pull_secrets=options.pull_secrets,
+            ),
             told=metrics,
         )
         process.engine.active.clear()

@@ -41,7 +41,7 @@ from coffer_operator.observe.journal import Notes
 from coffer_operator.observe.schedules import ScheduleObserver
 from coffer_operator.observe.store import Store
 from coffer_operator.observe.verification import VerificationObserver, concerned
-from coffer_operator.observe.world import Observer
+from coffer_operator.observe.world import Deployed, Observer
 from coffer_operator.plan.world import PodFact
 from coffer_operator.shell.backups import (
     ErrandReconciler,
@@ -184,7 +184,7 @@ class Engine:
             self.agents,
             outside.certificates,
             now=outside.now,
-            operator_namespace=self.settings.operator_namespace,
+            deployed=Deployed(self.settings.operator_namespace, self.settings.pull_secrets),
             backups=self.backups,
         )
         notes = Notes(self.cache, observer)
@@ -226,7 +226,14 @@ class Engine:
             image=self.settings.image,
         )
         reporter = Reporter(outside.api, self.backups, outside.now)
-        runner = ErrandRunner(outside.api, outside.agents, self.backups, reporter, steps)
+        runner = ErrandRunner(
+            outside.api,
+            outside.agents,
+            self.backups,
+            reporter,
+            steps,
+            pull_secrets=self.settings.pull_secrets,
+        )
         known = VerificationObserver(self.backups, self.cache, self.agents, now=outside.now)
         clocks = ScheduleObserver(self.backups, self.cache, self._restoring, now=outside.now)
 

@@ -38,6 +38,7 @@ class Settings:
     workers: int = DEFAULT_WORKERS
     watch_own: bool = True  # False: somebody else feeds OWN_KINDS after the first list
     image: str = ""  # the operator's own, of storage workers; "": there are none
+    pull_secrets: tuple[str, ...] = ()  # for guest images, by name in each namespace
 
 
 class Observing(Protocol):
