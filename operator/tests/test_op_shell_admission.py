@@ -4,13 +4,24 @@ import base64
 import random
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
+from coffer_common.naming import ANNOTATION_DELETE_CHAIN
 from coffer_common.resources.configuration import ConfigurationGroup
-from coffer_operator.kube.api import VALIDATING_WEBHOOK, Key
+from coffer_operator.kube.api import (
+    BACKUP,
+    BACKUP_SCHEDULE,
+    BACKUP_STORAGE,
+    CONFIGURATION_GROUP,
+    DATASTORE_VERSION,
+    INSTANCE,
+    VALIDATING_WEBHOOK,
+    Key,
+)
 from coffer_operator.observe.rulebook import packaged
 from coffer_operator.plan.validate import validate_instance
 from coffer_operator.shell.admission import PATH, Known, application, register, review
@@ -100,6 +111,25 @@ def test_what_the_administrator_says_of_parameters_is_judged(spec: dict[str, Any
     obj["spec"] |= spec
     answer = review(request("DatastoreVersion", obj), known())
     assert "wait_timeout" in answer["status"]["message"]
+
+
+def test_the_chart_asks_for_all_that_is_judged() -> None:
+    """And knows the annotation of chains by its name."""
+    templates = Path(__file__).parents[2] / "charts/coffer/templates"
+    asked = (templates / "webhook.yaml").read_text().split("resources:")[1]
+    judged = (
+        INSTANCE,
+        CONFIGURATION_GROUP,
+        DATASTORE_VERSION,
+        BACKUP,
+        BACKUP_STORAGE,
+        BACKUP_SCHEDULE,
+    )
+    for kind in judged:
+        answer = review(request(kind.kind, {"spec": {}}), Known(catalogue()))
+        assert not answer["allowed"], kind
+        assert f"- {kind.plural}\n" in asked
+    assert ANNOTATION_DELETE_CHAIN in (templates / "deletion-protection.yaml").read_text()
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,11 @@ def test_two_backups_never_have_the_same_objects() -> None:
     message = said("Backup", adopting("again", "u-1/base/b-1"), there)
     assert "the Backup sunday has what is at u-1/base/b-1 already" in message
     assert not said("Backup", adopting("other", "u-1/base/b-2"), there)
+    failed = Backup.model_validate(
+        adopting("once", "u-1/base/b-3") | {"status": {"phase": "Failed"}}
+    )
+    message = said("Backup", adopting("again", "u-1/base/b-3"), known(failed))
+    assert "give it deletionPolicy Retain and delete it first" in message
 
 
 def test_what_can_change_of_a_backup_is_never_held_back() -> None:

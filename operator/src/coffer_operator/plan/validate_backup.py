@@ -68,13 +68,14 @@ def _adopted_already(backup: Backup, others: Collection[Backup]) -> list[UserErr
     for other in others:
         same = spec.path in (other.spec.path, other.status.path)
         if same and other.spec.storage_ref == spec.storage_ref and not _is_same(other, backup):
-            return [
-                UserError(
-                    reasons.NAME_TAKEN,
-                    f"spec.path: the Backup {other.metadata.name} has what is at {spec.path} "
-                    "already; use that one",
+            name, failed = other.metadata.name, other.status.phase is BackupPhase.FAILED
+            text = f"the Backup {name} has what is at {spec.path} already; use that one"
+            if failed:
+                text = (
+                    f"the Backup {name} of what is at {spec.path} has failed; give it "
+                    "deletionPolicy Retain and delete it first"
                 )
-            ]
+            return [UserError(reasons.NAME_TAKEN, f"spec.path: {text}")]
     return []
 
 
