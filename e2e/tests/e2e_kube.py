@@ -27,6 +27,7 @@ PATHS = {
     "configurationgroup": _OURS + "configurationgroups",
     "operation": _OURS + "operations",
     "backup": _OURS + "backups",
+    "backupschedule": _OURS + "backupschedules",
     "backupstorage": _OURS + "backupstorages",
     "namespace": "/api/v1/namespaces",
     "pod": _CORE + "pods",

@@ -170,8 +170,9 @@ def test_a_schedule_takes_backups_and_removes_what_nothing_keeps(scene: Scene) -
 def test_a_schedule_that_cannot_be_is_refused(
     scene: Scene, strict_webhook: None, wrong: Object, words: str
 ) -> None:
+    manifest = schedule("wrong", NEVER)
     with pytest.raises(KubectlError, match=words):
-        scene.space.apply(schedule("wrong", NEVER, **wrong))
+        scene.space.apply({**manifest, "spec": {**manifest["spec"], **wrong}})
 
 
 def test_a_parent_is_not_deleted_before_its_children(scene: Scene, strict_webhook: None) -> None:
