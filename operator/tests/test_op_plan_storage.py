@@ -13,7 +13,7 @@ from coffer_operator.build.worker import ANNOTATION_REQUEST, worker_pod
 from coffer_operator.observe.workers import worker
 from coffer_operator.plan.backup_world import SecretsFact, StorageWorld, WorkerFact
 from coffer_operator.plan.errand import Errand
-from coffer_operator.plan.storage import PROBE_AGAIN_S, plan_storage
+from coffer_operator.plan.storage import PROBE_AGAIN_S, PROBE_SOON_S, plan_storage
 from coffer_operator.plan.storage_secrets import open_secrets, whole_access
 from coffer_operator.plan.worker import OVERDUE_S
 from op_backup_worlds import (
@@ -115,6 +115,15 @@ def test_missing_secrets_are_told_before_anything_is_started() -> None:
     assert errand.worker is None
     assert ready(errand) == ("False", "SecretMissing", error.message)
     assert errand.requeue_after_s
+
+
+def test_a_secret_that_is_missing_is_looked_for_soon_at_first() -> None:
+    error = UserError("SecretMissing", "spec.s3.credentialsSecretRef: there is no Secret x")
+    world = storage_world(secrets=SecretsFact("r", error=error))
+    first = plan_storage(world)
+    assert first.requeue_after_s == PROBE_SOON_S
+    later = replace(after_storage(world, first), now=NOW + timedelta(hours=1))
+    assert plan_storage(later).requeue_after_s == PROBE_AGAIN_S
 
 
 def test_without_an_image_it_says_so() -> None:

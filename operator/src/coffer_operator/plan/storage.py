@@ -58,7 +58,10 @@ def plan_storage(world: StorageWorld) -> Errand:
     error = next(iter(check_storage(world.storage.spec)), world.secrets.error)
     if error is not None:
         found = Finding(Severity.STALLED, error.reason, error.message)
-        return _told(world, found, requeue_s=SECRETS_EVERY_S)
+        ready = by_type(world.storage.status.conditions).get("Ready")
+        told_before = ready is not None and ready.reason == error.reason
+        wait_s = _again_s(ready, world.now) if ready is not None and told_before else PROBE_SOON_S
+        return _told(world, found, requeue_s=wait_s)
     if not world.image:
         text = "the operator was not told which image to probe with; "
         text += "set COFFER_IMAGE"
@@ -108,10 +111,10 @@ def _serve(world: StorageWorld, good: Finding) -> Errand:
     )
 
 
-def _again_s(failed: Condition, probed_at: datetime) -> float:
-    """Soon at first, for somebody may be at it, and then ever more rarely."""
-    since = from_text(failed.last_transition_time) or probed_at
-    return min(max((probed_at - since).total_seconds(), PROBE_SOON_S), PROBE_AGAIN_S)
+def _again_s(failed: Condition, at: datetime) -> float:
+    """Soon at first, for somebody may be about to mend it, and then ever more rarely."""
+    since = from_text(failed.last_transition_time) or at
+    return min(max((at - since).total_seconds(), PROBE_SOON_S), PROBE_AGAIN_S)
 
 
 def _probe(world: StorageWorld, wanted: str, failed: Finding | None) -> Errand:
