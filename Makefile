@@ -58,7 +58,7 @@ format: setup ## let ruff format and mend the tree
 	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
 
 .PHONY: test-unit
-test-unit: setup ## pure code, below 10 s
+test-unit: setup ## pure code, in seconds
 	@echo "==> unit tests"
 	@.venv/bin/pytest -q -n 2 -m "not simulation and not guest and not e2e"
 
