@@ -84,7 +84,15 @@ def test_create_names_it_and_finds_the_storage(run: Run, api: FakeApi) -> None:
     assert api.asked("WATCH") == []
 
 
+def test_create_into_a_storage_that_is_not_there(run: Run, api: FakeApi) -> None:
+    done = run(*CREATE, "--storage", "other")
+    assert done.exit_code == 3
+    assert "other" in done.stderr
+    assert api.bodies == []
+
+
 def test_create_with_everything(run: Run, api: FakeApi) -> None:
+    api.put(f"{STORAGES}/other", storage("other"))
     options = ("--parent", "saturday", "--storage", "other", "--keep", "--deletion-policy")
     done = run(*CREATE, *options, "Retain", "--strategy", "X", "--database", "shop")
     assert done.exit_code == 0, done.stderr

@@ -27,6 +27,7 @@ _WORDS: Final = {"full": "full", "incremental": "incr"}  # as schedules name the
 def choose_storage(api: Api, namespace: str, wanted: str | None) -> str:
     """The storage that is named, else the only one that there is. Raises CliError."""
     if wanted is not None:
+        api.get(BACKUP_STORAGE, namespace, wanted)  # a missing one is said at once
         return wanted
     names = [str(item["metadata"]["name"]) for item in api.list(BACKUP_STORAGE, namespace)]
     if len(names) == 1:
