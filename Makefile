@@ -88,7 +88,7 @@ test-e2e: setup ## on a real Kubernetes of its own (KEEP=1 leaves it up)
 	@echo "==> end-to-end tests"
 	@$(PY) -m coffer_cluster build
 	@$(PY) -m coffer_images build
-	@.venv/bin/pytest -q -n 2 --dist loadgroup -m e2e e2e
+	@.venv/bin/pytest -q -n 2 --dist loadfile -m e2e e2e
 
 .PHONY: test
 test: lint test-unit test-simulation test-guest test-e2e ## all of the above

@@ -25,14 +25,6 @@ LIMITS_S = {"e2e": 900, "guest": 300, "simulation": 300}
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.get_closest_marker("e2e"):
-            item.add_marker(pytest.mark.xdist_group(_group(item)))
         for mark, limit_s in LIMITS_S.items():
             if item.get_closest_marker(mark) and not item.get_closest_marker("timeout"):
                 item.add_marker(pytest.mark.timeout(limit_s))
-
-
-def _group(item: pytest.Item) -> str:
-    """Who runs in one process: a file, which may share an instance; those that share a cluster."""
-    shared = {"cluster", "images"} & set(item.path.parts)
-    return "cluster" if shared else item.path.stem

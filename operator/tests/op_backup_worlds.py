@@ -6,7 +6,10 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from coffer_common.resources.backup import Backup, BackupStorage
+from coffer_common.resources.backup import Backup
+from coffer_common.resources.backup_storage import (
+    BackupStorage,
+)
 from coffer_common.wire import (
     DataState,
     DataStatus,

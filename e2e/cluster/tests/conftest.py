@@ -1,4 +1,4 @@
-"""Fixtures of the cluster's own tests: one cluster for all of them, and a namespace for each."""
+"""Fixtures of the cluster's own tests: one for each file, and a namespace for each test."""
 
 import os
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ from coffer_cluster.cluster import Cluster
 from coffer_cluster.testing import Bench
 from coffer_cluster.testing import bench as make_bench
 
-SHARED_TAG = "clustertest"
+SHARED_TAG = f"ctest{os.environ.get('PYTEST_XDIST_WORKER', '')}"
 SHARED_NODES = 2
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """A cluster of two nodes. Who changes it puts it right again; KEEP=1 leaves it for a look."""
     made = Cluster(SHARED_TAG)

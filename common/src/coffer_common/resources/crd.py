@@ -10,6 +10,7 @@ from typing import Any, Final
 from coffer_common.naming import GROUP, VERSION
 from coffer_common.resources import (
     backup,
+    backup_storage,
     catalogue,
     configuration,
     instance,
@@ -142,7 +143,7 @@ KINDS: Final = (
         ),
     ),
     Kind(
-        backup.BackupStorage,
+        backup_storage.BackupStorage,
         "backupstorages",
         "dbs",
         True,

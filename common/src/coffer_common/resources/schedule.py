@@ -5,7 +5,11 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from coffer_common.resources.backup import BackupInstanceRef, ObjectsPolicy, StorageRef
+from coffer_common.resources.backup import (
+    BackupInstanceRef,
+    ObjectsPolicy,
+    StorageRef,
+)
 from coffer_common.resources.base import (
     CONDITION_LIST,
     DATE_TIME,

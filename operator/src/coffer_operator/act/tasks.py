@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 
-from coffer_common.resources.backup import BackupStorageSpec
+from coffer_common.resources.backup_storage import (
+    BackupStorageSpec,
+)
 from coffer_common.wire import StorageAccess, TaskRequest
 from coffer_operator.guest.api import AgentAddress, AgentClient
 from coffer_operator.kube.api import SECRET, KubeApi, NotFoundError

@@ -7,7 +7,9 @@ in a storage worker's pod.
 from typing import Any, Final
 
 from coffer_common.quantity import parse_bytes
-from coffer_common.resources.backup import BackupStorageSpec
+from coffer_common.resources.backup_storage import (
+    BackupStorageSpec,
+)
 from coffer_common.wire import StorageAccess
 
 STRATEGY: Final = "s3"  # in the entry point group coffer.storage

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from coffer_common import naming
-from coffer_common.resources.backup import BackupStorageSpec
+from coffer_common.resources.backup_storage import (
+    BackupStorageSpec,
+)
 from coffer_common.resources.base import Metadata
 from coffer_common.wire import StorageOperation
 from coffer_operator.build.storage import storage_access

@@ -7,7 +7,10 @@ where a decision cannot be taken back. Decides nothing.
 from collections.abc import Callable
 from datetime import datetime
 
-from coffer_common.resources.backup import Backup, BackupStorage
+from coffer_common.resources.backup import Backup
+from coffer_common.resources.backup_storage import (
+    BackupStorage,
+)
 from coffer_operator.kube.api import BACKUP, BACKUP_STORAGE, Key, Kind, KubeApi
 from coffer_operator.observe.agents import Agents
 from coffer_operator.observe.backups import BackupCache, SecretReader

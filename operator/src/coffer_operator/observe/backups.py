@@ -10,7 +10,11 @@ from typing import Any, Final
 
 from coffer_common import naming
 from coffer_common.errors import UserError
-from coffer_common.resources.backup import Backup, BackupPhase, BackupStorage, BackupStorageSpec
+from coffer_common.resources.backup import Backup, BackupPhase
+from coffer_common.resources.backup_storage import (
+    BackupStorage,
+    BackupStorageSpec,
+)
 from coffer_common.resources.instance import DatabaseInstance
 from coffer_common.resources.operation import Operation
 from coffer_common.resources.schedule import BackupSchedule

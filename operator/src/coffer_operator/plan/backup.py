@@ -11,7 +11,11 @@ from pydantic import ValidationError
 
 from coffer_common.errors import UserError
 from coffer_common.naming import GROUP
-from coffer_common.resources.backup import BackupPhase, BackupStatus, ObjectsPolicy
+from coffer_common.resources.backup import (
+    BackupPhase,
+    BackupStatus,
+    ObjectsPolicy,
+)
 from coffer_common.wire import BackupResult, TaskState, TaskStatus
 from coffer_operator.plan import reasons
 from coffer_operator.plan.backup_adopt import adopt

@@ -9,7 +9,12 @@ from datetime import datetime
 from typing import Final
 
 from coffer_common.errors import UserError
-from coffer_common.resources.backup import Backup, BackupPhase, BackupSpec, BackupType
+from coffer_common.resources.backup import (
+    Backup,
+    BackupPhase,
+    BackupSpec,
+    BackupType,
+)
 from coffer_common.resources.catalogue import DatastoreVersion
 from coffer_common.resources.instance import DatabaseInstance
 from coffer_common.wire import DataState

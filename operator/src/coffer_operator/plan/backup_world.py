@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from coffer_common.errors import UserError
-from coffer_common.resources.backup import Backup, BackupStorage
+from coffer_common.resources.backup import Backup
+from coffer_common.resources.backup_storage import (
+    BackupStorage,
+)
 from coffer_common.resources.instance import DatabaseInstance
 from coffer_operator.plan.world import ActFailure, AgentFact, Catalogue, PodFact
 

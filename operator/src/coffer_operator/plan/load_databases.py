@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from coffer_common.errors import UserError
-from coffer_common.resources.backup import Backup, BackupPhase, BackupStorage
+from coffer_common.resources.backup import Backup, BackupPhase
+from coffer_common.resources.backup_storage import (
+    BackupStorage,
+)
 from coffer_common.resources.operation import Operation
 from coffer_common.wire import TaskState, TaskStatus
 from coffer_operator.plan import reasons

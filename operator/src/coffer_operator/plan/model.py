@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from coffer_common.resources.backup import BackupStorageSpec
+from coffer_common.resources.backup_storage import (
+    BackupStorageSpec,
+)
 from coffer_common.wire import ConfigurationRequest, DatabaseRequest, EngineAction
 
 

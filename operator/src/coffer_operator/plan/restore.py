@@ -14,7 +14,10 @@ from typing import Final
 from coffer_common import naming
 from coffer_common.errors import UserError
 from coffer_common.quantity import parse_bytes
-from coffer_common.resources.backup import Backup, BackupPhase, BackupStorage
+from coffer_common.resources.backup import Backup, BackupPhase
+from coffer_common.resources.backup_storage import (
+    BackupStorage,
+)
 from coffer_common.resources.catalogue import DatastoreVersion
 from coffer_common.resources.instance import DatabaseInstance
 from coffer_common.resources.instance_status import RestorePhase, RestoreReport

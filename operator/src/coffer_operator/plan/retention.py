@@ -14,7 +14,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import Final
 
-from coffer_common.resources.backup import Backup, BackupPhase, BackupType
+from coffer_common.resources.backup import (
+    Backup,
+    BackupPhase,
+    BackupType,
+)
 from coffer_common.resources.schedule import Retention
 from coffer_operator.plan.clock import from_text
 

@@ -11,7 +11,11 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 
 from coffer_common.errors import UserError
-from coffer_common.resources.backup import Backup, BackupPhase, BackupType
+from coffer_common.resources.backup import (
+    Backup,
+    BackupPhase,
+    BackupType,
+)
 from coffer_common.resources.base import Condition
 from coffer_common.resources.instance import DatabaseInstance
 from coffer_common.resources.operation import OperationPhase

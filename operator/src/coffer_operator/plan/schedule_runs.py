@@ -10,7 +10,11 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from coffer_common import naming
-from coffer_common.resources.backup import Backup, BackupPhase, BackupType
+from coffer_common.resources.backup import (
+    Backup,
+    BackupPhase,
+    BackupType,
+)
 from coffer_common.resources.operation import Operation, OperationPhase, OperationType
 from coffer_common.resources.schedule import ConcurrencyPolicy, LastRun
 from coffer_operator.plan import reasons

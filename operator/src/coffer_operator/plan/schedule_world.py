@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from coffer_common.naming import LABEL_SCHEDULE
-from coffer_common.resources.backup import Backup, BackupStorage
+from coffer_common.resources.backup import Backup
+from coffer_common.resources.backup_storage import (
+    BackupStorage,
+)
 from coffer_common.resources.instance import DatabaseInstance
 from coffer_common.resources.operation import Operation
 from coffer_common.resources.schedule import BackupSchedule

@@ -12,7 +12,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from coffer_common import naming
-from coffer_common.resources.backup import BackupStorage, BackupStorageStatus
+from coffer_common.resources.backup_storage import (
+    BackupStorage,
+    BackupStorageStatus,
+)
 from coffer_common.resources.base import Condition
 from coffer_common.wire import StorageOperation
 from coffer_operator.build.worker import WorkerOrder

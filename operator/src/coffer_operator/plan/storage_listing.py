@@ -7,7 +7,9 @@ was answered. A storage worker lists; what it wrote is kept before the status sa
 from dataclasses import dataclass
 
 from coffer_common import naming
-from coffer_common.resources.backup import StorageListing
+from coffer_common.resources.backup_storage import (
+    StorageListing,
+)
 from coffer_common.wire import StorageOperation
 from coffer_operator.build.worker import WorkerOrder
 from coffer_operator.plan.backup_world import StorageWorld

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from coffer_common.errors import UserError
-from coffer_common.resources.backup import BackupStorageSpec
+from coffer_common.resources.backup_storage import (
+    BackupStorageSpec,
+)
 from coffer_common.wire import StorageAccess
 from coffer_operator.build.storage import storage_access
 from coffer_operator.plan import reasons

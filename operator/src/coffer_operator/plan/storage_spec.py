@@ -4,7 +4,9 @@ from typing import Final
 
 from coffer_common.errors import UserError
 from coffer_common.quantity import parse_bytes
-from coffer_common.resources.backup import BackupStorageSpec
+from coffer_common.resources.backup_storage import (
+    BackupStorageSpec,
+)
 from coffer_operator.plan import reasons
 
 MIN_PART: Final = "5Mi"  # of S3 itself

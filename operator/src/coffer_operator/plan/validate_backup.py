@@ -11,7 +11,10 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from coffer_common.errors import UserError
-from coffer_common.resources.backup import Backup, BackupPhase, BackupStorage
+from coffer_common.resources.backup import Backup, BackupPhase
+from coffer_common.resources.backup_storage import (
+    BackupStorage,
+)
 from coffer_common.resources.base import Resource
 from coffer_common.resources.instance import DatabaseInstance
 from coffer_common.resources.schedule import BackupSchedule

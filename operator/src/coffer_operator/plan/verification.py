@@ -12,7 +12,11 @@ from datetime import datetime
 from typing import Any, Final
 
 from coffer_common.errors import UserError
-from coffer_common.resources.backup import Backup, BackupPhase, Verification
+from coffer_common.resources.backup import (
+    Backup,
+    BackupPhase,
+    Verification,
+)
 from coffer_common.resources.instance import DatabaseInstance
 from coffer_common.resources.operation import Operation, OperationOutcome, OperationPhase
 from coffer_operator.plan import reasons

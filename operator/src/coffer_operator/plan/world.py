@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from coffer_common.resources.backup import Backup, BackupStorage
+from coffer_common.resources.backup import Backup
+from coffer_common.resources.backup_storage import (
+    BackupStorage,
+)
 from coffer_common.resources.catalogue import DatastoreVersion, Flavor
 from coffer_common.resources.configuration import ConfigurationGroup
 from coffer_common.resources.instance import DatabaseInstance
