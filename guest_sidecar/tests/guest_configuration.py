@@ -17,6 +17,9 @@ from coffer_common.wire import ConfigurationRequest, ConfigurationStatus, GuestS
 from guest_engines import Redis
 from guest_harness import MakePod, Pod, until, user_name
 
+MIB = 2**20
+NAMES = ["alpha", "beta", "gamma", "delta"]  # of parameters, where any will do
+
 _numbers = itertools.count(1)
 REDIS_ADMINISTRATOR = "coffer-agent"
 

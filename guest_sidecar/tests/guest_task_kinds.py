@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from pathlib import Path
 
 from coffer_common.errors import Permanent
@@ -28,7 +27,7 @@ def endless(context: TaskContext) -> str:
     Path(context.arguments["pid_file"]).write_text(str(os.getpid()))
     context.report(1, None)
     while True:
-        time.sleep(60)
+        signal.pause()
 
 
 def stubborn(context: TaskContext) -> str:

@@ -17,10 +17,7 @@ from coffer_operator.plan.world import (
     StatefulSetFact,
     World,
 )
-from op_plan_cluster import (
-    ready_world,
-    retained_volume,
-)
+from op_plan_cluster import ready_world, retained_volume
 from op_plan_groups import MEMBERS, SAID, groups
 from op_plan_worlds import (
     NOW,

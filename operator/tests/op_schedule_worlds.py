@@ -12,6 +12,7 @@ from coffer_common.resources.operation import Operation
 from coffer_common.resources.schedule import BackupSchedule
 from coffer_operator.plan.clock import to_text
 from coffer_operator.plan.errand import Errand
+from coffer_operator.plan.schedule import plan_schedule
 from coffer_operator.plan.schedule_world import ScheduleWorld
 from op_backup_worlds import STRATEGIES, storage
 from op_plan_worlds import catalogue, datastore_version, instance_obj
@@ -131,4 +132,44 @@ def carried_out(
         schedule=BackupSchedule.model_validate(content),
         backups=tuple(b for b in backups if b.metadata.uid not in gone),
         operations=tuple(operations),
+    )
+
+
+SUNDAY = at("2026-11-08T02:00:00Z")
+
+
+BOTH: dict[str, Any] = {"full": {"cron": "0 2 * * 0"}, "incremental": {"cron": "0 2 * * 1-6"}}
+
+
+def made(errand: Errand) -> list[str]:
+    return [obj["metadata"]["name"] for obj in errand.creates]
+
+
+def removed(errand: Errand) -> list[str]:
+    return [removal.name for removal in errand.removals]
+
+
+def status(errand: Errand) -> dict[str, Any]:
+    assert errand.status is not None
+    return dict(errand.status)
+
+
+def looked(world: ScheduleWorld, moment: datetime) -> tuple[ScheduleWorld, Errand]:
+    """The World after the look at it at that moment, and what that look did."""
+    before = replace(world, now=moment)
+    errand = plan_schedule(before)
+    return carried_out(before, errand), errand
+
+
+def operation(phase: str, backup: str = "f0", label: str = "nightly") -> Operation:
+    return Operation.model_validate(
+        {
+            "metadata": {
+                "name": "op",
+                "namespace": "prod",
+                "labels": {"coffer.dev/backup-schedule": label},
+            },
+            "spec": {"type": "VerifyBackup", "backupRef": {"name": backup}},
+            "status": {"phase": phase},
+        }
     )

@@ -66,7 +66,8 @@ def source(**spec: Any) -> DatabaseInstance:
     return DatabaseInstance.model_validate({**instance_obj(**spec), "status": SOURCE_STATUS})
 
 
-Answer = Callable[["Field", int], tuple[TaskState, str, str, bool]]
+Answer = tuple[TaskState, str, str, bool]  # state, message, reason, permanent
+Answers = Callable[["Field", int], Answer]
 
 
 def sound(_: "Field", __: int) -> tuple[TaskState, str, str, bool]:
@@ -88,7 +89,7 @@ class Field:
     restores: tuple[dict[str, Any], ...] = ()
     engine: EngineStatus = field(default_factory=lambda: EngineStatus(state=EngineState.RUNNING))
     ready: tuple[str, str, str] = ("True", "Ready", "it serves")
-    answer: Answer = sound
+    answer: Answers = sound
     reachable: bool = True
     dies_at: int | None = None
     failure: ActFailure | None = None
@@ -248,3 +249,18 @@ class Field:
     def reason(self) -> str:
         """Of the Ready condition."""
         return next(c.reason for c in self.operation.status.conditions if c.type == "Ready")
+
+
+DAMAGED: Answer = (TaskState.FAILED, "1 of 9 tables damaged: `a`.`b`", "DataDamaged", True)
+
+
+def always(answer: Answer) -> Answers:
+    return lambda _, __: answer
+
+
+def gone_right(run: Field) -> None:
+    status = run.operation.status
+    assert (status.phase, status.outcome) == ("Completed", None)
+    assert run.scratch is None
+    (verdict,) = run.verdicts
+    assert verdict["result"] == "Passed"

@@ -7,9 +7,8 @@ are timers of the running loop, so a pod that was killed simply stops acting.
 
 import asyncio
 import hashlib
-import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import suppress
 from typing import Any, Final
 
 from coffer_common.wire import (
@@ -21,31 +20,15 @@ from coffer_common.wire import (
     GuestConfig,
     GuestStatus,
 )
-from sim_apiserver import ApiServer
 from sim_configuration import Configuration, OnDisk
 from sim_disks import Disk
 from sim_loop import stamp
 from sim_slices import PodIdentity, SliceAddress, write_slice
-from sim_tasks import Bucket, SimTasks
-
-Log = Callable[[str], None]
+from sim_surroundings import Surroundings
+from sim_tasks import SimTasks
 
 _UP: Final = (EngineState.STARTING, EngineState.RUNNING, EngineState.UNRESPONSIVE)
 _SLICE_RETRY_S: Final = 2.0
-
-
-@dataclass
-class Surroundings:
-    """What guests share: the world they act in, and what is noted of them."""
-
-    server: ApiServer
-    rng: random.Random
-    log: Log
-    api_reachable: Callable[[str], bool]  # by node
-    layouts: list[tuple[str, str, float]] = field(default_factory=list)  # instance, claim, when
-    violations: list[str] = field(default_factory=list)
-    bucket: Bucket = field(default_factory=Bucket)
-    picky: set[tuple[str, str]] = field(default_factory=set)  # instances that refuse a value
 
 
 class Guest:
@@ -208,7 +191,8 @@ class Guest:
         else:
             self._data = DataState.LAID_OUT
         if self._data is DataState.LAID_OUT and self.configuration is None:
-            self.configuration = Configuration(self._on_disk(), self._is_picky, config.port)
+            me, picky = (self.pod.namespace, config.instance), self._around.picky
+            self.configuration = Configuration(self._on_disk(), lambda: me in picky, config.port)
         self._changed()
         self._later(0.05, self._step)
         self._later(0.3, self._apply)
@@ -235,9 +219,6 @@ class Guest:
         if kept is None or kept.uid != self.config.uid:
             kept = self.disk.configuration = OnDisk(self.config.uid, self.config.configuration)
         return kept
-
-    def _is_picky(self) -> bool:
-        return (self.pod.namespace, self.config.instance) in self._around.picky
 
     # --- configuration ---------------------------------------------------------------------------
 
@@ -354,12 +335,10 @@ class Guest:
 
     async def changed(self, seen: str | None, wait_s: float) -> None:
         """Return when the etag is not `seen` any more, or after `wait_s`."""
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(wait_s):
                 while not self.dead and self.agent_up and self.status().etag == seen:
                     await self._news.wait()
-        except TimeoutError:
-            return
 
     def status(self) -> GuestStatus:
         if self._status is None:

@@ -27,8 +27,9 @@ from coffer_operator.kube.api import (
 from sim_apiserver import ApiServer, Deletion
 from sim_control import NodeLifecycle, claims_of
 from sim_disks import Disks
-from sim_guest import Guest, Surroundings
+from sim_guest import Guest
 from sim_slices import PodIdentity
+from sim_surroundings import Surroundings
 from sim_watch import Change
 from sim_workers import is_worker
 

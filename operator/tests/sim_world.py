@@ -15,12 +15,9 @@ from typing import Any, Final
 from coffer_common.wire import ConfigurationRequest
 from coffer_operator.kube.api import (
     BACKUP,
-    DATASTORE_VERSION,
-    FLAVOR,
     LEASE,
     NODE,
     PVC,
-    STORAGE_CLASS,
     Key,
     Kind,
     Object,
@@ -37,16 +34,18 @@ from coffer_operator.shell.lease import NAME, Leadership, LeaseLostError
 from coffer_operator.shell.outside import Outside, Planners, Settings
 from sim_agents import SimAgentClient
 from sim_apiserver import NAMESPACE, ApiServer
+from sim_catalogue import catalogue
 from sim_certificates import SimCertificates
 from sim_client import SimClient
 from sim_control import Claims, Namespaces, NodeLifecycle, StatefulSets
 from sim_disks import Disks
 from sim_faults import SeededFaults, draw_rates
 from sim_gc import GarbageCollector
-from sim_guest import Guest, Surroundings
+from sim_guest import Guest
 from sim_kubelet import Kubelets, Node
 from sim_loop import now
 from sim_scheduler import Scheduler
+from sim_surroundings import Surroundings
 from sim_workers import SimWorkers
 
 NODES: Final = ("node-1", "node-2", "node-3")
@@ -348,59 +347,3 @@ def _node(name: str) -> Object:
         "spec": {},
         "status": {"conditions": []},
     }
-
-
-def catalogue() -> list[tuple[Kind, Object]]:
-    """What the administrator offers: two datastores, flavors of which one fits nowhere."""
-
-    def ours(kind: Kind, name: str, spec: Object) -> tuple[Kind, Object]:
-        return kind, {
-            "apiVersion": kind.api_version,
-            "kind": kind.kind,
-            "metadata": {"name": name},
-            "spec": spec,
-        }
-
-    def names(what: str) -> Object:
-        return {"pattern": "^[a-z]+$", "allowed": f"letters, as a {what}", "maxLength": 32}
-
-    mariadb = {
-        "datastore": "mariadb",
-        "version": "10.11",
-        "manager": "mariadb",
-        "image": "localhost/coffer-guest-mariadb:1",
-        "port": 3306,
-        "default": True,
-        "minVolumeSize": "1Gi",
-        "backupStrategies": {"full": "MariaBackup", "incremental": "MariaBackupIncremental"},
-        "databaseNames": names("database"),
-        "userNames": names("user"),
-        "userHosts": names("host") | {"pattern": "^[%a-z.]+$", "maxLength": 60},
-    }
-    redis = {
-        "datastore": "redis",
-        "version": "7.0",
-        "manager": "redis",
-        "image": "localhost/coffer-guest-redis:1",
-        "port": 6379,
-        "default": True,
-        "minVolumeSize": "256Mi",
-        "userNames": names("user"),
-    }
-    storage = {
-        "apiVersion": "storage.k8s.io/v1",
-        "kind": "StorageClass",
-        "metadata": {
-            "name": "standard",
-            "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
-        },
-        "provisioner": "simulated",
-    }
-    return [
-        ours(DATASTORE_VERSION, "mariadb-10.11", mariadb),
-        ours(DATASTORE_VERSION, "redis-7.0", redis),
-        ours(FLAVOR, "tiny", {"vcpus": "0.25", "ram": "512Mi"}),
-        ours(FLAVOR, "small", {"vcpus": "1", "ram": "1Gi"}),
-        ours(FLAVOR, "giant", {"vcpus": "64", "ram": "512Gi"}),
-        (STORAGE_CLASS, storage),
-    ]

@@ -12,7 +12,8 @@ from coffer_operator.plan.backup_health import BackedUp, judge_backups
 from coffer_operator.plan.events import instance_events
 from coffer_operator.plan.instance import plan_instance
 from op_backup_worlds import backup
-from op_plan_cluster import conditions, ready_world
+from op_plan_cluster import ready_world
+from op_plan_told import conditions
 from op_plan_worlds import UID, later, with_status, world
 
 HOUR_S = 3600.0

@@ -9,17 +9,8 @@ from coffer_common import naming
 from coffer_operator.plan.instance import plan_instance
 from coffer_operator.plan.model import EnsureDatabase, EnsureUser
 from coffer_operator.plan.world import Child, PodFact
-from op_plan_cluster import (
-    APP,
-    advance,
-    conditions,
-    guest_config,
-    kubelet,
-    ready_world,
-    retained_volume,
-    settle_down,
-    writes,
-)
+from op_plan_cluster import APP, advance, kubelet, ready_world, retained_volume, settle_down
+from op_plan_told import conditions, guest_config, writes
 from op_plan_worlds import (
     UID,
     catalogue,

@@ -8,7 +8,8 @@ from coffer_common.wire import DataState, EngineState
 from coffer_operator.plan.instance import plan_instance
 from coffer_operator.plan.model import Plan
 from coffer_operator.plan.world import World
-from op_plan_cluster import advance, conditions, ready_world, silent, with_data, writes
+from op_plan_cluster import advance, ready_world, silent, with_data
+from op_plan_told import conditions, writes
 from op_plan_worlds import edited, later, operation, with_status, world
 
 

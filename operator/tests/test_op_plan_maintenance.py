@@ -15,17 +15,9 @@ from coffer_operator.plan.instance import plan_instance
 from coffer_operator.plan.maintenance import Opening, check_window, opening
 from coffer_operator.plan.model import Plan
 from coffer_operator.plan.world import World
-from op_plan_cluster import (
-    advance,
-    conditions,
-    kubelet,
-    ready_world,
-    settle_down,
-    silent,
-    take,
-    with_agent,
-)
+from op_plan_cluster import advance, kubelet, ready_world, settle_down, silent, take, with_agent
 from op_plan_groups import STATIC, member, refused, request_of, taken, with_group
+from op_plan_told import conditions
 from op_plan_worlds import NOW, edited, later, operation
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")

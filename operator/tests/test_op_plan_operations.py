@@ -11,7 +11,8 @@ from coffer_operator.plan.instance import plan_instance
 from coffer_operator.plan.model import EngineCall, Plan
 from coffer_operator.plan.operations import plan_orphan
 from coffer_operator.plan.world import ContainerFact, World
-from op_plan_cluster import advance, conditions, kubelet, ready_world, silent, with_engine, writes
+from op_plan_cluster import advance, kubelet, ready_world, silent, with_engine
+from op_plan_told import conditions, writes
 from op_plan_worlds import NOW, edited, instance, later, operation, world
 
 

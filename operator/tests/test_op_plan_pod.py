@@ -11,16 +11,8 @@ from coffer_operator.plan.instance import plan_instance
 from coffer_operator.plan.model import EmptySlice, FillSlice
 from coffer_operator.plan.serving import STARTS_SLOWLY_S
 from coffer_operator.plan.world import ContainerFact, PodFact, SliceFact, World
-from op_plan_cluster import (
-    advance,
-    conditions,
-    kubelet,
-    ready_world,
-    settle_down,
-    silent,
-    with_engine,
-    writes,
-)
+from op_plan_cluster import advance, kubelet, ready_world, settle_down, silent, with_engine
+from op_plan_told import conditions, writes
 from op_plan_worlds import NOW, edited, later, world
 
 

@@ -17,15 +17,9 @@ from coffer_operator.plan.world import (
     SliceFact,
     World,
 )
-from op_plan_cluster import (
-    advance,
-    conditions,
-    kubelet,
-    ready_world,
-    settle_down,
-    writes,
-)
+from op_plan_cluster import advance, kubelet, ready_world, settle_down
 from op_plan_strategies import GOOD_SPECS, MAYBE, OPERATIONS, PRESENT_POD, worlds
+from op_plan_told import conditions, writes
 from op_plan_worlds import (
     UID,
     edited,

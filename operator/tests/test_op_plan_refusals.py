@@ -10,16 +10,8 @@ from coffer_common.wire import DataState
 from coffer_operator.plan.instance import plan_instance
 from coffer_operator.plan.validate import validate_instance
 from coffer_operator.plan.world import ActFailure, Child, World
-from op_plan_cluster import (
-    advance,
-    conditions,
-    kubelet,
-    ready_world,
-    retained_volume,
-    settle_down,
-    with_data,
-    writes,
-)
+from op_plan_cluster import advance, kubelet, ready_world, retained_volume, settle_down, with_data
+from op_plan_told import conditions, writes
 from op_plan_worlds import NOW, catalogue, datastore_version, edited, instance, instance_obj, world
 
 BAD_SPECS: list[tuple[dict[str, Any], str]] = [
