@@ -23,6 +23,8 @@ from cli_objects import (
     ready_status,
 )
 from coffer_cli.commands.config import group as group_module
+from coffer_cli.commands.config.compare import differences
+from coffer_common.rules import load
 
 PATH = f"{GROUPS}/conf"
 MEMBERS = [
@@ -367,3 +369,34 @@ def test_show_of_an_instance_tells_of_its_configuration(run: Run, api: FakeApi) 
     plain = run("show", "orders").stdout
     assert "Configuration:        <none>\n" in plain
     assert "Drift" not in plain
+
+
+def test_diff_tells_letters_apart_where_they_matter() -> None:
+    name = "notify-keyspace-events"
+    report = {"layers": {"group": {name: "KE"}}, "effective": {name: "KE"}, "running": {name: "Ke"}}
+    assert [one["name"] for one in differences(report, load("redis", "7.0"))] == [name]
+    spelt = {"layers": {}, "effective": {"appendonly": "yes"}, "running": {"appendonly": "YES"}}
+    assert differences(spelt, load("redis", "7.0")) == []
+
+
+def test_diff_shows_what_runs_though_nobody_wants_it(run: Run, kubectl: Kubectl) -> None:
+    more = {"running": {**REPORT["running"], "net_retry_count": "7"}}  # type: ignore[dict-item]  # a JSON document
+    kubectl.printed = json.dumps({**REPORT, **more})
+    document = json.loads(run("config", "diff", "orders", "-o", "json").stdout)
+    (found,) = [one for one in document["differences"] if one["name"] == "net_retry_count"]
+    assert (found["wanted"], found["running"]) == (None, "7")
+
+
+def test_a_default_of_the_version_is_known_in_any_spelling(run: Run, api: FakeApi) -> None:
+    version = datastore_version()
+    version["spec"]["defaultValues"] = {"Slow-Query-Log": "on"}
+    api.put(f"{DATASTORES}/mariadb-10.11", version)
+    document = json.loads(run("config", "parameters", "mariadb", "-o", "json").stdout)
+    (found,) = [one for one in document["parameters"] if one["name"] == "slow_query_log"]
+    assert found["default"] is True
+
+
+def test_parameters_of_two_versions_at_once_are_refused(run: Run, api: FakeApi) -> None:
+    done = run("config", "parameters", "mariadb:10.11", "11.4")
+    assert done.exit_code == 2
+    assert "mariadb:10.11" in done.stderr

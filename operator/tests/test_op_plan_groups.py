@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coffer_common.resources.configuration import ConfigurationGroupStatus
+from coffer_common.rules import Rules
 from coffer_common.wire import ConfigurationStatus, RejectionCause
 from coffer_operator.plan.configuration import (
     MAX_HISTORY_BYTES,
@@ -15,7 +16,7 @@ from coffer_operator.plan.configuration import (
     validate_group,
 )
 from coffer_operator.plan.validate import validate_datastore_version, validate_instance
-from coffer_operator.plan.values import build_request, judge_group
+from coffer_operator.plan.values import build_request, judge_group, wanted_request
 from coffer_operator.plan.world import Catalogue, GroupWorld, Member
 from op_plan_groups import (
     GOOD_VALUES,
@@ -35,7 +36,15 @@ from op_plan_groups import (
     states,
     taken,
 )
-from op_plan_worlds import RULES, catalogue, datastore_version, instance_obj, later, world
+from op_plan_worlds import (
+    RULES,
+    catalogue,
+    datastore_version,
+    instance_obj,
+    later,
+    parameter,
+    world,
+)
 
 NEW = request_of(LIVE).hash
 OLD = request_of({}).hash
@@ -319,3 +328,26 @@ def test_a_catalogue_without_rules_is_not_the_groups_fault() -> None:
     plan = plan_configuration(group_world(group({}), catalogue=unruled))
     assert group_conditions(plan)["Ready"] == ("True", "Ready")
     assert history({}) == plan.status
+
+
+def test_values_that_one_of_two_entries_forbids_are_told_and_not_called_applied() -> None:
+    """Two entries of the catalogue for one engine version, of which one is stricter."""
+    strict = datastore_version("mariadb-strict", version="10.11", default=False)
+    entries = catalogue(datastore_version(), strict)
+    narrow = Rules({**RULES.parameters, "max_connections": parameter("max_connections", max=100)})
+    entries = replace(entries, rules={**entries.rules, "mariadb-strict": narrow})
+    before = group_edited(group_world(group(LIVE)), {"max_connections": 200}, history(LIVE))
+    new = wanted_request(before.group, datastore_version(), entries).request
+    old = wanted_request(before.group, strict, entries).request
+    assert new.hash != old.hash
+    members = (
+        member("a", taken(new.hash, new.hash)),
+        member("b", taken(old.hash, old.hash), version_name="mariadb-strict"),
+    )
+    plan = plan_configuration(replace(before, catalogue=entries, members=members))
+    assert states(plan) == {"a": "Applied", "b": "Waiting"}
+    assert group_conditions(plan)["Stalled"][0] == "True"
+    said = next(c["message"] for c in plan.status["conditions"] if c["type"] == "Ready")
+    assert "max_connections" in said
+    assert "mariadb-strict" in said
+    assert plan.status["history"][0]["values"] == {"max_connections": 200}

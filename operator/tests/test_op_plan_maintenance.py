@@ -284,3 +284,10 @@ def test_a_restart_done_by_hand_is_not_done_again() -> None:
     request = request_of(STATIC)
     subject = with_agent(take(subject, request), configuration=taken(request.hash, request.hash))
     assert plan_instance(subject).start_operation is None
+
+
+@pytest.mark.parametrize("duration", ["99h", "25h", "24h1m"])
+def test_a_window_that_is_refused_never_opens(duration: str) -> None:
+    subject = window("02:00", duration)
+    assert check_window(subject) is not None
+    assert opening(subject, at("2026-11-22T02:30:00")) is None

@@ -14,6 +14,16 @@ from coffer_common.resources.configuration import ParameterOverride
 from coffer_common.rules import Rules, load
 
 
+def split_datastore(
+    datastore: str, version: str | None, way_out: str, *, option: str = ""
+) -> tuple[str, str | None]:
+    """Name and version of NAME or NAME:VERSION. Raises CliError where `version` is another."""
+    engine, colon, tag = datastore.partition(":")
+    if colon and (not tag or version not in (None, tag)):
+        raise CliError(f"{option}{datastore}: {way_out}", Exit.USAGE)
+    return engine, tag or version
+
+
 def datastore_version(api: Api, datastore: str, version: str | None) -> Object:
     """The entry of the catalogue; without a version, the datastore's default one.
 

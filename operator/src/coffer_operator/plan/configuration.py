@@ -67,9 +67,9 @@ def plan_configuration(world: GroupWorld) -> GroupPlan:
     """What to do for the group now. Never raises, whatever the GroupWorld is."""
     group, former = world.group, world.group.status
     error = _error(group, world.catalogue)
-    entries = _entries(world)
+    entries, forbidden = _entries(world, error)
     attached = tuple(entry.attached for entry in entries)
-    conditions = _conditions(world, error, entries)
+    conditions = _conditions(world, error or forbidden, entries)
     history = former.history if error is not None else _history(world)
     status = ConfigurationGroupStatus(
         observed_generation=group.metadata.generation,
@@ -134,9 +134,16 @@ class _Entry:
     at_work: bool = False
 
 
-def _entries(world: GroupWorld) -> tuple[_Entry, ...]:
-    """One per member, by name. Members of a version go along together, whatever others have."""
+def _entries(
+    world: GroupWorld, error: UserError | None
+) -> tuple[tuple[_Entry, ...], UserError | None]:
+    """One per member, by name. Members of a version go along together, whatever others have.
+
+    `error`: of the group itself. And the error of values that are valid but for the entry of the
+    catalogue that some members are of: they keep the former ones, which is not to have them.
+    """
     found: list[_Entry] = []
+    forbidden: UserError | None = None
     named = _by_version(world)
     for version_name, members in named.items():
         version = world.catalogue.datastore_versions.get(version_name)
@@ -148,16 +155,28 @@ def _entries(world: GroupWorld) -> tuple[_Entry, ...]:
             found += (_told(m, AttachedState.WAITING, unfit.message) for m in members)
             continue
         try:
-            request = wanted_request(world.group, version, world.catalogue).request
-        except UserError:
+            wanted = wanted_request(world.group, version, world.catalogue)
+        except UserError as invalid:
+            if invalid.reason == reasons.CONFIGURATION_INVALID:  # else it is the catalogue's fault
+                forbidden = forbidden or _of_version(invalid, version_name)
             found += (
                 _told(m, AttachedState.WAITING, "there are no valid values to apply")
                 for m in members
             )
             continue
-        rollout = roll_out(members, request, world.group.spec.rollout.max_concurrent)
-        found += (_entry(member, request, rollout) for member in members)
-    return tuple(sorted(found, key=lambda entry: entry.attached.name))
+        if wanted.invalid is not None and error is None:
+            told = UserError(reasons.CONFIGURATION_INVALID, wanted.invalid)
+            forbidden = forbidden or _of_version(told, version_name)
+            found += (_told(m, AttachedState.WAITING, "they are not valid for it") for m in members)
+            continue
+        rollout = roll_out(members, wanted.request, world.group.spec.rollout.max_concurrent)
+        found += (_entry(member, wanted.request, rollout) for member in members)
+    return tuple(sorted(found, key=lambda entry: entry.attached.name)), forbidden
+
+
+def _of_version(error: UserError, version_name: str) -> UserError:
+    where = f"for instances of DatastoreVersion {version_name}: "
+    return UserError(error.reason, where + error.message)
 
 
 def _by_version(world: GroupWorld) -> dict[str, list[Member]]:

@@ -65,7 +65,7 @@ def opening(window: MaintenanceWindow, now: datetime) -> Opening | None:
 
 def _openings(window: MaintenanceWindow, now: datetime) -> list[Opening]:
     zone, duration = find_zone(window.time_zone), _duration(window.duration)
-    if zone is None or duration is None:
+    if zone is None or duration is None or check_window(window) is not None:
         return []
     start = time.fromisoformat(window.start)
     try:

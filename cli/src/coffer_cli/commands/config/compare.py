@@ -18,7 +18,7 @@ from coffer_cli.pod import exec_command, run
 from coffer_cli.text import NONE, table
 from coffer_cli.values import normal, shown
 from coffer_common import naming
-from coffer_common.rules import Rules
+from coffer_common.rules import ParameterType, Rules
 
 Layer = Mapping[str, Any]
 
@@ -85,7 +85,7 @@ def diff(app: App, *, name: str, form: str) -> None:
 
 
 def differences(report: Mapping[str, Any], rules: Rules | None) -> list[dict[str, Any]]:
-    """What is wanted and runs otherwise, by name; another spelling is no difference.
+    """What runs otherwise than it is wanted, by name; another spelling is no difference.
 
     A parameter that awaits a restart is one, whatever the engine says of it.
     """
@@ -100,13 +100,16 @@ def differences(report: Mapping[str, Any], rules: Rules | None) -> list[dict[str
             "from": next((one for one in _LAYERS if name in (layers.get(one) or {})), None),
             "pendingRestart": name in pending,
         }
-        for name in sorted({*wanted, *pending})
+        for name in sorted({*wanted, *running, *pending})
         if name in pending or not _alike(name, wanted.get(name), running.get(name), rules)
     ]
 
 
 def _alike(name: str, one: Any, other: Any, rules: Rules | None) -> bool:
     first, second = (normal(name, value, rules) for value in (one, other))
+    parameter = rules.find(name) if rules is not None else None
+    if parameter is not None and parameter.type is ParameterType.STRING:
+        return bool(first == second)  # KE and Ke are two things to a Redis
     return bool(first == second or str(first).casefold() == str(second).casefold())
 
 

@@ -41,14 +41,12 @@ def create(  # noqa: PLR0913 -- one parameter for each option
     form: str | None,
 ) -> None:
     """Create a configuration group, with values from a file, from the command line, or both."""
-    engine, colon, tag = datastore.partition(":")
-    if colon and (not tag or version not in (None, tag)):
-        raise CliError(
-            f"--datastore {datastore}: write NAME, NAME:VERSION or --version", Exit.USAGE
-        )
+    engine, tag = parameters.split_datastore(
+        datastore, version, "write NAME, NAME:VERSION or --version", option="--datastore "
+    )
     values = read_file(filename) if filename else {}
     values |= parse_assignments(assignments)
-    entry = parameters.datastore_version(app.api, engine, tag or version)
+    entry = parameters.datastore_version(app.api, engine, tag)
     parameters.check(parameters.rules_of(entry), values)
     spec = {"type": str(entry["spec"]["datastore"]), "version": str(entry["spec"]["version"])}
     obj = group_manifest(name, app.here, spec, values, description)

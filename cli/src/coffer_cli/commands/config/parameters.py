@@ -8,9 +8,9 @@ from pydantic.alias_generators import to_camel
 from coffer_cli import output
 from coffer_cli.app import App, cluster_options, output_option, pass_app
 from coffer_cli.errors import CliError, Exit
-from coffer_cli.parameters import datastore_version, rules_of
+from coffer_cli.parameters import datastore_version, rules_of, split_datastore
 from coffer_cli.text import table
-from coffer_cli.values import shown
+from coffer_cli.values import comparable, shown
 from coffer_common.rules import Parameter, ParameterType, size_text
 
 _WIDTH: Final = 60  # of the column with what is allowed; -o wide shows all
@@ -30,13 +30,13 @@ def parameters(
 
     Those that Coffer sets itself are listed, too, with the reason in the place of what is allowed.
     """
-    engine, _, tag = datastore.partition(":")
-    entry = datastore_version(app.api, engine, version or tag or None)
+    engine, tag = split_datastore(datastore, version, "write NAME, NAME:VERSION or NAME VERSION")
+    entry = datastore_version(app.api, engine, tag)
     rules = rules_of(entry)
     name = f"{engine} {entry['spec']['version']}"
     if rules is None:
         raise CliError(f"this program does not know the parameters of {name}", Exit.FAILED)
-    defaults = entry["spec"].get("defaultValues") or {}
+    defaults = comparable(entry["spec"].get("defaultValues") or {}, rules)
     found = [p for _, p in sorted(rules.parameters.items()) if _matches(p, search)]
     match form:
         case "json" | "yaml":
