@@ -259,3 +259,22 @@ def checksums(space: Space, name: str) -> dict[str, object]:
             ][1]
             for schema, table in tables
         }
+
+
+# --- what most of the tests begin with ------------------------------------------------------------
+@dataclass(frozen=True)
+class Scene:
+    """A namespace with a storage, and a MariaDB that holds something."""
+
+    space: Space
+    bucket: Bucket
+
+
+def set_scene(space: Space, cluster: Cluster) -> Scene:
+    """Storage `store`, and instance `db`, filled and Ready."""
+    bucket = Bucket(cluster).create()
+    space.apply(*storage_secrets(cluster), storage("store", bucket), shop("db"))
+    space.wait_ready("db", timeout_s=120)
+    fill(space, "db")
+    wait_storage(space, "store")
+    return Scene(space, bucket)

@@ -30,7 +30,7 @@ from e2e_kube import Space, condition, operator_pod, wait_until
 from e2e_manifests import instance
 from e2e_processes import engine, engines, main_process
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300), pytest.mark.xdist_group("backup-faults")]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 PREFIX = "some/prefix"
 NOISE_MB = 14

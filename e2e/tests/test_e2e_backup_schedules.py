@@ -1,22 +1,17 @@
 """Backups by the clock, what retention leaves, and backups that are proved by restoring them."""
 
 import signal
-from dataclasses import dataclass
 
 import pytest
 
 from coffer_cluster.cluster import Cluster
 from e2e_backup import (
-    Bucket,
+    Scene,
     backup,
-    fill,
-    shop,
+    set_scene,
     status,
-    storage,
-    storage_secrets,
     wait_completed,
     wait_gone,
-    wait_storage,
 )
 from e2e_kube import KubectlError, Object, Space, condition, operator_pod, wait_until
 from e2e_manifests import API_VERSION
@@ -28,22 +23,9 @@ EVERY_MINUTE = "* * * * *"
 NEVER = "0 0 29 2 *"
 
 
-@dataclass(frozen=True)
-class Scene:
-    """A namespace with a storage, and a MariaDB with one Backup."""
-
-    space: Space
-    bucket: Bucket
-
-
 @pytest.fixture(scope="module")
 def scene(shared_space: Space, cluster: Cluster) -> Scene:
-    space, bucket = shared_space, Bucket(cluster).create()
-    space.apply(*storage_secrets(cluster), storage("store", bucket), shop("db"))
-    space.wait_ready("db", timeout_s=120)
-    fill(space, "db")
-    wait_storage(space, "store")
-    return Scene(space, bucket)
+    return set_scene(shared_space, cluster)
 
 
 def schedule(name: str, full: str, **spec: object) -> Object:

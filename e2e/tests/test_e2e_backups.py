@@ -2,7 +2,6 @@
 
 import json
 import threading
-from dataclasses import dataclass
 
 import pytest
 
@@ -10,13 +9,14 @@ from coffer_cluster.cluster import Cluster
 from e2e_backup import (
     CREDENTIALS,
     Bucket,
+    Scene,
     backup,
     checksums,
     delete,
-    fill,
     from_backup,
     from_location,
     secret,
+    set_scene,
     shop,
     status,
     storage,
@@ -35,22 +35,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 PREFIX = "some/prefix"
 
 
-@dataclass(frozen=True)
-class Scene:
-    """A namespace with a storage, and a MariaDB that holds something."""
-
-    space: Space
-    bucket: Bucket
-
-
 @pytest.fixture(scope="module")
 def scene(shared_space: Space, cluster: Cluster) -> Scene:
-    space, bucket = shared_space, Bucket(cluster).create()
-    space.apply(*storage_secrets(cluster), storage("store", bucket), shop("db"))
-    space.wait_ready("db", timeout_s=120)
-    fill(space, "db")
-    wait_storage(space, "store")
-    return Scene(space, bucket)
+    return set_scene(shared_space, cluster)
 
 
 @pytest.fixture(scope="module")

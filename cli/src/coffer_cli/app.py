@@ -135,6 +135,16 @@ def wait_options(timeout_s: int) -> Callable[[F], F]:
     return decorate
 
 
+def dry_run_option(command: F) -> F:
+    """--dry-run, as kubectl has it."""
+    return click.option(
+        "--dry-run",
+        type=click.Choice(["none", "client", "server"]),
+        default="none",
+        help="client: only print the manifest; server: have it checked, too.",
+    )(command)
+
+
 def follow_options(command: F) -> F:
     """--follow and --timeout: for what may take hours, and needs nobody to wait."""
     command = click.option(

@@ -48,9 +48,9 @@ def many(
     *,
     columns: Mapping[str, Callable[[Object], str]],
     wide: Mapping[str, Callable[[Object], str]],
-    where: str,
+    here: str | None = None,
 ) -> None:
-    """Write a list in any format; `where` completes `No resources found …`."""
+    """Write a list in any format; of the namespace `here`, or of all that there are."""
     match output:
         case "json" | "yaml":
             document = {
@@ -64,8 +64,19 @@ def many(
             for item in items:
                 click.echo(name_of(kind, item))
         case _ if not items:
+            where = f" in {here} namespace" if here is not None else ""
             click.echo(f"No resources found{where}.", err=True)
         case _:
-            shown = {**columns, **(wide if output == "wide" else {})}
+            several = {"namespace": _namespace} if kind.namespaced and here is None else {}
+            shown = {**several, **columns, **(wide if output == "wide" else {})}
             rows = [[cell(item) for cell in shown.values()] for item in items]
             click.echo(table(list(shown), rows))
+
+
+def sections(parts: Sequence[str]) -> None:
+    """Write what is there of the parts, one below the other."""
+    click.echo("\n".join(part for part in parts if part))
+
+
+def _namespace(item: Object) -> str:
+    return str(item["metadata"].get("namespace", ""))

@@ -31,7 +31,7 @@ def datastores(app: App, *, form: str) -> None:
         "flavors": lambda item: ",".join(item["spec"].get("flavors") or ()) or "<all>",
         "image": lambda item: str(item["spec"].get("image", "")),
     }
-    output.many(DATASTORE_VERSION, items, form, columns=columns, wide=wide, where="")
+    output.many(DATASTORE_VERSION, items, form, columns=columns, wide=wide)
 
 
 @click.command()
@@ -48,7 +48,7 @@ def flavors(app: App, *, form: str) -> None:
         "ram": lambda item: str(item["spec"].get("ram", "")),
         "age": lambda item: age(item["metadata"].get("creationTimestamp"), now),
     }
-    output.many(FLAVOR, items, form, columns=columns, wide={}, where="")
+    output.many(FLAVOR, items, form, columns=columns, wide={})
 
 
 def _by_size(item: Object) -> tuple[int, str]:

@@ -4,7 +4,14 @@ import click
 
 from coffer_cli import judge, output
 from coffer_cli.api import INSTANCE, Object
-from coffer_cli.app import App, cluster_options, output_option, pass_app, wait_options
+from coffer_cli.app import (
+    App,
+    cluster_options,
+    dry_run_option,
+    output_option,
+    pass_app,
+    wait_options,
+)
 from coffer_cli.progress import progress
 from coffer_cli.syntax import Wish, instance_manifest
 from coffer_cli.text import fields
@@ -34,12 +41,7 @@ from coffer_cli.waiting import Follower
     help="What becomes of the volume with the instance; Retain if not given.",
 )
 @click.option("--deletion-protection", is_flag=True, help="Refuse deletion while it is set.")
-@click.option(
-    "--dry-run",
-    type=click.Choice(["none", "client", "server"]),
-    default="none",
-    help="client: only print the manifest; server: have it checked, too.",
-)
+@dry_run_option
 @output_option("json", "yaml", "name", default=None)
 @wait_options(600)
 @cluster_options

@@ -19,7 +19,6 @@ def list_(app: App, *, everywhere: bool, form: str) -> None:
     items.sort(key=lambda item: (item["metadata"].get("namespace", ""), item["metadata"]["name"]))
     now = app.api.now()
     columns = {
-        **({"namespace": _namespace} if everywhere else {}),
         "name": lambda item: str(item["metadata"]["name"]),
         "datastore": datastore,
         "flavor": lambda item: str(item["spec"].get("flavor", "")),
@@ -34,8 +33,8 @@ def list_(app: App, *, everywhere: bool, form: str) -> None:
         "host": lambda item: str((_status(item).get("endpoints") or {}).get("host") or NONE),
         "status": lambda item: str(judge.condition(item, "Ready").get("message") or NONE),
     }
-    where = "" if everywhere else f" in {app.here} namespace"
-    output.many(INSTANCE, items, form, columns=columns, wide=wide, where=where)
+    here = None if everywhere else app.here
+    output.many(INSTANCE, items, form, columns=columns, wide=wide, here=here)
 
 
 def datastore(item: Object) -> str:
@@ -43,10 +42,6 @@ def datastore(item: Object) -> str:
     asked = item["spec"].get("datastore", {})
     version = (_status(item).get("datastore") or {}).get("version") or asked.get("version")
     return f"{asked.get('type', '')}:{version}" if version else str(asked.get("type", ""))
-
-
-def _namespace(item: Object) -> str:
-    return str(item["metadata"].get("namespace", ""))
 
 
 def _status(item: Object) -> Object:

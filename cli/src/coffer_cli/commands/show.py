@@ -35,7 +35,7 @@ def show(app: App, *, name: str, form: str) -> None:
         section("Operations", _operations(app.api, obj, now)),
         section("Events", events(app.api, obj, now)),
     ]
-    click.echo("\n".join(part for part in parts if part))
+    output.sections(parts)
 
 
 def _facts(obj: Object, now: datetime) -> list[tuple[str, str]]:

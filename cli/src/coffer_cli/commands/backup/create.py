@@ -10,6 +10,7 @@ from coffer_cli.app import (
     complete_backups,
     complete_instances,
     complete_storages,
+    dry_run_option,
     follow_options,
     output_option,
     pass_app,
@@ -42,12 +43,7 @@ from coffer_cli.waiting import Follower
     type=click.Choice(["Delete", "Retain"]),
     help="What becomes of the objects with the Backup; Delete if not given.",
 )
-@click.option(
-    "--dry-run",
-    type=click.Choice(["none", "client", "server"]),
-    default="none",
-    help="client: only print the manifest; server: have it checked, too.",
-)
+@dry_run_option
 @output_option("json", "yaml", "name", default=None)
 @follow_options
 @cluster_options

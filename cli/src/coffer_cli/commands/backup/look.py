@@ -34,7 +34,6 @@ def list_(app: App, *, instance: str | None, everywhere: bool, form: str) -> Non
     items.sort(key=lambda item: str(item["metadata"].get("namespace", "")))
     now = app.api.now()
     columns = {
-        **({"namespace": lambda i: str(i["metadata"].get("namespace", ""))} if everywhere else {}),
         "name": lambda item: str(item["metadata"]["name"]),
         "instance": _instance,
         "type": _type,
@@ -51,8 +50,8 @@ def list_(app: App, *, instance: str | None, everywhere: bool, form: str) -> Non
         "keep": lambda item: "yes" if item["spec"].get("keep") else "no",
         "status": lambda item: str(_status(item).get("message") or NONE),
     }
-    where = "" if everywhere else f" in {app.here} namespace"
-    output.many(BACKUP, items, form, columns=columns, wide=wide, where=where)
+    here = None if everywhere else app.here
+    output.many(BACKUP, items, form, columns=columns, wide=wide, here=here)
 
 
 @click.command()
@@ -72,7 +71,7 @@ def show(app: App, *, name: str, form: str) -> None:
         section("Conditions", conditions(obj, now)),
         section("Events", events(app.api, obj, now)),
     ]
-    click.echo("\n".join(part for part in parts if part))
+    output.sections(parts)
 
 
 def _facts(api: Api, obj: Object, now: datetime) -> list[tuple[str, str]]:

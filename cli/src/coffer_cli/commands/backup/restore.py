@@ -7,7 +7,14 @@ import click
 
 from coffer_cli import judge, output
 from coffer_cli.api import BACKUP, DATASTORE_VERSION, INSTANCE, Api, Object, is_missing
-from coffer_cli.app import App, cluster_options, follow_options, output_option, pass_app
+from coffer_cli.app import (
+    App,
+    cluster_options,
+    dry_run_option,
+    follow_options,
+    output_option,
+    pass_app,
+)
 from coffer_cli.commands.create import summary
 from coffer_cli.errors import ApiError, CliError, Exit
 from coffer_cli.progress import progress
@@ -31,12 +38,7 @@ _COPIED: Final = ("flavor", "volume", "databases", "users", "configurationRef")
 @click.option("--flavor", help="That of the instance backed up if not given.")
 @click.option("--volume", metavar="SIZE", help="The same.")
 @click.option("--storage-class", help="The same.")
-@click.option(
-    "--dry-run",
-    type=click.Choice(["none", "client", "server"]),
-    default="none",
-    help="client: only print the manifest; server: have it checked, too.",
-)
+@dry_run_option
 @output_option("json", "yaml", "name", default=None)
 @follow_options
 @cluster_options

@@ -9,6 +9,7 @@ from coffer_cli.app import (
     cluster_options,
     complete_instances,
     complete_storages,
+    dry_run_option,
     output_option,
     pass_app,
 )
@@ -40,12 +41,7 @@ from coffer_cli.backups import choose_storage, manifest
     type=click.Choice(["Delete", "Retain"]),
     help="What becomes of the objects of Backups that go; Delete if not given.",
 )
-@click.option(
-    "--dry-run",
-    type=click.Choice(["none", "client", "server"]),
-    default="none",
-    help="client: only print the manifest; server: have it checked, too.",
-)
+@dry_run_option
 @output_option("json", "yaml", "name", default=None)
 @cluster_options
 @pass_app

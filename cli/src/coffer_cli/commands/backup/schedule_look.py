@@ -34,7 +34,6 @@ def list_(app: App, *, everywhere: bool, form: str) -> None:
     items.sort(key=lambda item: (item["metadata"].get("namespace", ""), item["metadata"]["name"]))
     now = app.api.now()
     columns = {
-        **({"namespace": lambda i: str(i["metadata"].get("namespace", ""))} if everywhere else {}),
         "name": lambda item: str(item["metadata"]["name"]),
         "instance": lambda item: str(item["spec"].get("instanceRef", {}).get("name", "")),
         "full": lambda item: _cron(item, "full"),
@@ -51,8 +50,8 @@ def list_(app: App, *, everywhere: bool, form: str) -> None:
         "storage": lambda item: str(item["spec"].get("storageRef", {}).get("name", "")),
         "status": lambda item: str(judge.condition(item, "Ready").get("message") or NONE),
     }
-    where = "" if everywhere else f" in {app.here} namespace"
-    output.many(BACKUP_SCHEDULE, items, form, columns=columns, wide=wide, where=where)
+    here = None if everywhere else app.here
+    output.many(BACKUP_SCHEDULE, items, form, columns=columns, wide=wide, here=here)
 
 
 @click.command()
@@ -74,7 +73,7 @@ def show(app: App, *, name: str, form: str) -> None:
         section("Conditions", conditions(obj, now)),
         section("Events", events(app.api, obj, now)),
     ]
-    click.echo("\n".join(part for part in parts if part))
+    output.sections(parts)
 
 
 def _facts(obj: Object, now: datetime) -> list[tuple[str, str]]:

@@ -6,7 +6,14 @@ import click
 
 from coffer_cli import output, parameters
 from coffer_cli.api import CONFIGURATION_GROUP
-from coffer_cli.app import App, cluster_options, complete_groups, output_option, pass_app
+from coffer_cli.app import (
+    App,
+    cluster_options,
+    complete_groups,
+    dry_run_option,
+    output_option,
+    pass_app,
+)
 from coffer_cli.commands.config.edit import read_file
 from coffer_cli.errors import CliError, Exit
 from coffer_cli.values import group_manifest, parse_assignments
@@ -19,12 +26,7 @@ from coffer_cli.values import group_manifest, parse_assignments
 @click.option("--version", help="Of the engine; the datastore's default one if not given.")
 @click.option("-f", "--filename", help="YAML or JSON map of values; - for standard input.")
 @click.option("--description", help="What the group is for.")
-@click.option(
-    "--dry-run",
-    type=click.Choice(["none", "client", "server"]),
-    default="none",
-    help="client: only print the manifest; server: have it checked, too.",
-)
+@dry_run_option
 @output_option("json", "yaml", "name", default=None)
 @cluster_options
 @pass_app

@@ -24,7 +24,6 @@ def list_(app: App, *, everywhere: bool, form: str) -> None:
     items.sort(key=lambda item: (item["metadata"].get("namespace", ""), item["metadata"]["name"]))
     now = app.api.now()
     columns = {
-        **({"namespace": lambda i: str(i["metadata"].get("namespace", ""))} if everywhere else {}),
         "name": lambda item: str(item["metadata"]["name"]),
         "datastore": _datastore,
         "values": lambda item: str(len(item["spec"].get("values") or {})),
@@ -37,8 +36,8 @@ def list_(app: App, *, everywhere: bool, form: str) -> None:
         "description": lambda item: str(item["spec"].get("description") or NONE),
         "status": lambda item: str(judge.condition(item, "Ready").get("message") or NONE),
     }
-    where = "" if everywhere else f" in {app.here} namespace"
-    output.many(CONFIGURATION_GROUP, items, form, columns=columns, wide=wide, where=where)
+    here = None if everywhere else app.here
+    output.many(CONFIGURATION_GROUP, items, form, columns=columns, wide=wide, here=here)
 
 
 @click.command()
@@ -59,7 +58,7 @@ def show(app: App, *, name: str, form: str) -> None:
         section("Instances", _instances(obj)),
         section("Conditions", conditions(obj, now)),
     ]
-    click.echo("\n".join(part for part in parts if part))
+    output.sections(parts)
 
 
 @click.command()
