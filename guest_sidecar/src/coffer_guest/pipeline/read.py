@@ -1,7 +1,7 @@
 """The read path: one sealed object to a sink.
 
     threads                        this thread                    threads
-    ranges of 4 MiB (four)  ─────▶ find the records     ─────────▶ open + decompress
+    ranges of 8 MiB (four)  ─────▶ find the records     ─────────▶ open + decompress
                                    blocks in order      ◀─────────
                                    the sink
                                                         ─────────▶ SHA-256, where asked for
@@ -39,7 +39,7 @@ from coffer_guest.pipeline.stages import Stage, default_workers
 from coffer_guest.pipeline.stop import Progress, Stop, unheard
 from coffer_guest.pipeline.store import ObjectStore
 
-_RANGE_BYTES: Final = 4 << 20
+_RANGE_BYTES: Final = 8 << 20
 _SPARE_BLOCKS: Final = 12
 
 
