@@ -32,7 +32,7 @@ def entry(number: int, **more: Any) -> Object:
 
 FOUND = [
     entry(3, type="incremental", parent="u-1/base/b-2"),
-    entry(2),
+    entry(2, verified={"result": "Passed", "time": "2026-01-03T00:00:00Z"}),
     entry(1, instance="billing", instanceUid="u-2"),
 ]
 
@@ -137,9 +137,9 @@ def test_the_list_alone(run: Run, api: FakeApi, answer: Answer) -> None:
     answer(FOUND, truncated="true")
     done = run("backup", "import", "store", "--list")
     lines = done.stdout.splitlines()
-    assert lines[0].split()[-3:] == ["SIZE", "FINISHED", "BACKUP"]
+    assert lines[0].split()[-4:] == ["SIZE", "FINISHED", "VERIFIED", "BACKUP"]
     assert lines[2].split()[0] == "u-1/base/b-2"
-    assert lines[2].endswith("sunday")
+    assert lines[2].split()[-2:] == ["Passed", "sunday"]
     assert lines[1].endswith("<none>")
     assert "the oldest are missing" in done.stderr
     assert not [body for body in api.bodies if body.get("kind") == "Backup"]

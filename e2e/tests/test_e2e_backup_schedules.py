@@ -8,6 +8,7 @@ from coffer_cluster.cluster import Cluster
 from e2e_backup import (
     Scene,
     backup,
+    delete,
     set_scene,
     status,
     wait_completed,
@@ -39,6 +40,15 @@ def schedule(name: str, full: str, **spec: object) -> Object:
             "full": {"cron": full},
             **spec,
         },
+    }
+
+
+def adopted(name: str, path: str) -> Object:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "Backup",
+        "metadata": {"name": name},
+        "spec": {"path": path, "storageRef": {"name": "store"}},
     }
 
 
@@ -84,6 +94,16 @@ def test_a_backup_is_proved_and_the_scratch_instance_gone(scene: Scene) -> None:
     wait_gone(space, "pvc", ["verify-sound-data"])
     healthy = condition(space.instance("db"), "BackupHealthy")
     assert healthy["status"] == "True", healthy
+    path = status(space, "sound")["path"]
+    assert f"some/prefix/{path}/verified.json" in scene.bucket.keys(f"some/prefix/{path}/"), done
+    keep = '{"spec":{"deletionPolicy":"Retain"}}'
+    space.kube.run("patch", "dbb", "sound", "-n", space.name, "--type=merge", "-p", keep)
+    delete(space, "backup", "sound")
+    wait_gone(space, "backup", ["sound"])
+    space.apply(adopted("sound-again", path))
+    again = wait_completed(space, "sound-again")["verified"]
+    same = ("time", "result", "durationSeconds", "recoverySeconds", "engineVersion")
+    assert [again.get(field) for field in same] == [verified.get(field) for field in same]
 
 
 def test_a_damaged_backup_does_not_pass(scene: Scene) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from coffer_common.proof import Proof
 from coffer_common.wire import StorageAnswer
-from coffer_guest.pipeline import archive
+from coffer_guest.pipeline import archive, proofs
 from coffer_guest.pipeline.archive import Location
 from coffer_guest.pipeline.manifest import DataObject, Facts
 from coffer_guest.pipeline.stop import Stop
@@ -41,6 +42,11 @@ def put(vault: Vault) -> None:
         location = Location.of(vault.prefix, "5f0c", "b1")
         options = WriteOptions()
         archive.save(source, access.store, location, access.ring, full, options, stop)
+
+
+def note(vault: Vault, proof: Proof) -> None:
+    with opened(vault.access) as access, Stop() as stop:
+        proofs.keep(access.store, access.location(PATH), access.ring, proof, stop)
 
 
 def full(data: DataObject) -> Facts:
@@ -73,9 +79,12 @@ def test_every_operation(vault: Vault) -> None:
     assert do("show", path=PATH, digest=found["digest"])["chain"] == [found]
     assert do("scrub", path=PATH)["bytes"] == found["sizeBytes"]
     assert do("rewrap", path=PATH) == {"changed": False, "keyId": "k1"}
-    outcome = {"time": "2026-01-01T00:00:00Z", "result": "Passed"}
-    do("noteVerified", path=PATH, verified=outcome)
-    assert json.loads((vault.folder(PATH) / "verified.json").read_text()) == outcome
+    proof = Proof(time="2026-01-01T00:00:00Z", result="Passed", duration_s=41)
+    note(vault, proof)
+    for shown in (do("find")["backups"], do("show", path=PATH)["chain"]):
+        assert json.loads(json.dumps(shown)) == [found | {"verified": proof.model_dump()}]
+    (vault.folder(PATH) / "verified.json").write_text("{}")
+    assert do("show", path=PATH)["chain"] == [found], "it is not authentic"
     assert do("sweep", older_than_s=0) == {"uploads": [], "folders": []}
     (vault.folder(PATH) / "manifest.json").unlink()
     assert do("sweep")["folders"] == [], "it is too new"

@@ -239,7 +239,7 @@ def test_find_tells_what_is_there(harmed: MemoryStore) -> None:
     with Stop() as stop:
         harmed.put_small("some/prefix/5f0c/base/b3/manifest.json", b"{", stop)
         harmed.put_small("some/prefix/5f0c/base/b4/data", b"half", stop)
-        found = [(where.path, one.id) for where, one in archive.find(harmed, "some", stop)]
+        found = [(one.location.path, one.manifest.id) for one in archive.find(harmed, "some", stop)]
     assert found == [(HERE.path, "b1"), (OTHER.path, "b2")]
 
 

@@ -91,7 +91,7 @@ def test_requests_of_every_kind_that_fail_twice_are_made_again(
         store.abort_upload(HERE.data, store.create_upload(HERE.data, stop), stop)
         save(store, stop)
         assert load(store, stop) == DATA
-        assert [where for where, _ in archive.find(store, "faults", stop)] == [HERE]
+        assert [found.location for found in archive.find(store, "faults", stop)] == [HERE]
         archive.delete(store, HERE, stop)
         least = 1 if how == "slow" else 2
         assert {fault.kind: fault.seen for fault in proxy.faults if fault.seen < least} == {}

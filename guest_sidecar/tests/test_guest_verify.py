@@ -5,8 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from coffer_common.proof import NoteTask, Proof
 from coffer_common.wire import TaskState, TaskStatus
 from coffer_guest.engines.redis.acl import ADMINISTRATOR
+from coffer_guest.pipeline import archive, proofs
+from coffer_guest.pipeline.stop import Stop
+from coffer_guest.strategies.backup.access import opened
 from guest_engines import Redis
 from guest_harness import MakePod, Pod, until
 from guest_restores import (
@@ -102,6 +106,47 @@ def test_a_damaged_table_is_named(mariadb_pod: MakePod, name: str, table: str) -
     assert found.state is TaskState.FAILED, found
     assert (found.reason, found.permanent) == ("DataDamaged", True)
     assert table in found.message
+
+
+def note(pod: Pod, vault: Vault, path: str, proof: Proof) -> TaskStatus:
+    task_id = f"note-{uuid.uuid4()}"
+    task = NoteTask(storage=vault.access, path=path, proof=proof)
+    put_task(pod, task_id, "noteVerified", task.model_dump(mode="json"))
+    return ended(pod, task_id)
+
+
+def kept(vault: Vault, path: str) -> Proof | None:
+    with opened(vault.access) as access, Stop() as stop:
+        where = access.location(path)
+        manifest, _ = archive.open_manifest(access.store, where, access.ring, stop)
+        return proofs.recall(access.store, where, manifest, access.ring, stop)
+
+
+def test_what_was_found_out_is_kept_by_the_agent_that_found_it(
+    mariadb_pod: MakePod, vault: Vault
+) -> None:
+    source = mariadb_pod()
+    source.start().until_running()
+    taken = backup(source, vault, "b1", strategy="MariaBackup")
+    passed = Proof(time="2026-01-01T00:00:00Z", result="Passed", duration_s=9, recovery_s=8)
+    assert note(source, vault, taken.path, passed).state is TaskState.COMPLETED
+    assert kept(vault, taken.path) == passed
+
+    (vault.folder(taken.path) / "data").write_bytes(b"damaged")
+    pod = awaiting(mariadb_pod(), taken.path)
+    begin_restore(pod, vault, taken.path)
+    assert ended(pod, "restore").reason == "BackupDamaged"
+    failed = Proof(time="2026-01-02T00:00:00Z", result="Failed")
+    task = note(pod, vault, taken.path, failed)
+    assert task.state is TaskState.COMPLETED, (task, "there are no data, and still an agent")
+    assert kept(vault, taken.path) == failed
+
+    folder = vault.folder(taken.path)
+    (folder / "verified.json").unlink()
+    (folder / "verified.json").mkdir()  # what nobody can write to
+    found = note(pod, vault, taken.path, failed)
+    assert found.state is TaskState.FAILED, found
+    assert not any(secret in found.model_dump_json().encode() for secret in vault.secrets())
 
 
 def test_keys_of_a_restored_redis(redis_pod: MakePod, vault: Vault) -> None:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from coffer_common.resources.backup import Backup
+from coffer_common.resources.backup_storage import BackupStorage
 from coffer_common.resources.instance import DatabaseInstance
 from coffer_common.resources.operation import Operation
 from coffer_common.wire import (
@@ -24,7 +25,7 @@ from coffer_operator.plan.model import EventNote, PutTask
 from coffer_operator.plan.verification import plan_verification
 from coffer_operator.plan.verification_world import VerificationWorld
 from coffer_operator.plan.world import ActFailure, AgentFact
-from op_backup_worlds import POD, backup
+from op_backup_worlds import POD, backup, storage
 from op_plan_worlds import NOW, UID, catalogue, instance_obj
 
 NAME = "verify-monday"
@@ -74,6 +75,10 @@ def sound(_: "Field", __: int) -> tuple[TaskState, str, str, bool]:
     return TaskState.COMPLETED, "2 tables in 1 databases are sound", "", False
 
 
+def noted(_: "Field", __: int) -> Answer:
+    return TaskState.COMPLETED, "the proof was kept", "", False
+
+
 @dataclass
 class Field:
     """The objects, and what becomes of the scratch instance by itself with each look.
@@ -84,12 +89,14 @@ class Field:
 
     operation: Operation = field(default_factory=verification)
     backup: Backup | None = field(default_factory=lambda: backup("monday", DONE))
+    storage: BackupStorage | None = field(default_factory=storage)
     source: DatabaseInstance | None = field(default_factory=source)
     others: tuple[Operation, ...] = ()
     restores: tuple[dict[str, Any], ...] = ()
     engine: EngineStatus = field(default_factory=lambda: EngineStatus(state=EngineState.RUNNING))
     ready: tuple[str, str, str] = ("True", "Ready", "it serves")
     answer: Answers = sound
+    notes: Answers = noted  # the same of what is kept beside the backup
     reachable: bool = True
     dies_at: int | None = None
     failure: ActFailure | None = None
@@ -99,6 +106,7 @@ class Field:
     tasks: dict[str, TaskStatus] = field(default_factory=dict)
     actions: int = 0
     made: list[dict[str, Any]] = field(default_factory=list)
+    calls: list[PutTask] = field(default_factory=list)
     verdicts: list[dict[str, Any]] = field(default_factory=list)
     events: list[EventNote] = field(default_factory=list)
     expired: bool = False
@@ -114,6 +122,7 @@ class Field:
             operation=self.operation,
             catalogue=catalogue(),
             backup=self.backup,
+            storage=self.storage,
             source=self.source,
             scratch=scratch,
             pod=replace(POD, name=f"{NAME}-0") if scratch is not None else None,
@@ -144,7 +153,8 @@ class Field:
         self.now += timedelta(seconds=seconds)
         for number, task in enumerate(list(self.tasks.values())):
             if task.state is TaskState.RUNNING:
-                state, message, reason, permanent = self.answer(self, number)
+                answer = self.notes if task.kind == "noteVerified" else self.answer
+                state, message, reason, permanent = answer(self, number)
                 ended: dict[str, object] = {"message": message, "reason": reason}
                 ended |= {"state": state, "permanent": permanent}
                 ended |= {"finished_at": to_text(self.now)}
@@ -162,7 +172,11 @@ class Field:
         self.scratch["status"] = {
             "restore": restores[min(self.looks, len(restores)) - 1],
             "conditions": [condition | {"lastTransitionTime": to_text(NOW)}],
-            "engine": {"restarts": self.engine.restarts, "lastExit": self.engine.last_exit},
+            "engine": {
+                "version": "10.11.6",
+                "restarts": self.engine.restarts,
+                "lastExit": self.engine.last_exit,
+            },
         }
 
     # --- the operator ----------------------------------------------------------------------------
@@ -210,6 +224,7 @@ class Field:
         self.scratch["metadata"]["deletionTimestamp"] = to_text(self.now)
 
     def _put(self, call: PutTask) -> None:
+        self.calls.append(call)
         begun = TaskStatus(
             id=call.id, kind=call.kind, state=TaskState.RUNNING, started_at=to_text(self.now)
         )

@@ -68,9 +68,20 @@ def _verifications(world: World, backups: Backups) -> Iterator[str]:
         verified = ((backup or {}).get("status") or {}).get("verified")
         if status.get("phase") == "Completed" and backup is not None and verified is None:
             yield f"Operation {name} is Completed, and its Backup does not say so"
+        if backup is not None and verified is not None and verified["operation"] == name:
+            yield from _proof(world, backup, str(status.get("message")))
     for instance in world.server.every(INSTANCE):
         if naming.LABEL_SCRATCH in (instance["metadata"].get("labels") or {}):
             yield f"the scratch instance {instance['metadata']['name']} is still there"
+
+
+def _proof(world: World, backup: Object, told: str) -> Iterator[str]:
+    """It lies beside the backup, or the Operation has said why it does not."""
+    kept = world.around.bucket.proofs.get(backup["status"]["path"])
+    verified = backup["status"]["verified"]
+    same = kept is not None and (kept.time, kept.result) == (verified["time"], verified["result"])
+    if not same and "could not be kept" not in told:
+        yield f"the proof of {backup['metadata']['name']} in the bucket is {kept}: {verified}"
 
 
 def _backup(world: World, wish: BackupWish) -> Iterator[str]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from coffer_common.proof import NoteTask, Proof
 from coffer_common.wire import (
     BackupResult,
     BackupTask,
@@ -28,9 +29,10 @@ _BYTES: Final = 1_000_000
 
 @dataclass
 class Bucket:
-    """What is in the store: by path, the id of the data that the backup holds."""
+    """What is in the store: by path, the id of the data that the backup holds, and its proof."""
 
     backups: dict[str, str] = field(default_factory=dict)
+    proofs: dict[str, Proof] = field(default_factory=dict)
     restored: list[tuple[str, str]] = field(default_factory=list)  # path, data id
     failing: float = 0.0  # share of requests that fail
     away: bool = False
@@ -107,6 +109,8 @@ class SimTasks:
             self._back_up(task, BackupTask.model_validate(request.payload))
         elif request.kind == "verify":
             self._end(task, TaskState.COMPLETED, "", "all is sound")
+        elif request.kind == "noteVerified":
+            self._note(task, NoteTask.model_validate(request.payload))
         else:
             self._restore(task, RestoreTask.model_validate(request.payload))
 
@@ -132,6 +136,13 @@ class SimTasks:
             depth=0 if parent is None else 1,
         )
         self._end(task, TaskState.COMPLETED, "", "backed up", result)
+
+    def _note(self, task: TaskStatus, request: NoteTask) -> None:
+        if request.path not in self._bucket.backups:
+            self._end(task, TaskState.FAILED, "BackupMissing", "it is gone", permanent=True)
+            return
+        self._bucket.proofs[request.path] = request.proof
+        self._end(task, TaskState.COMPLETED, "", "kept")
 
     def _restore(self, task: TaskStatus, request: RestoreTask) -> None:
         if request.path not in self._bucket.backups:

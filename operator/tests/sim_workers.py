@@ -90,6 +90,7 @@ class SimWorkers:
             return {"message": "the store does not answer", "reason": "StoreUnavailable"}
         if request["operation"] == "delete":
             self._bucket.backups.pop(request["path"], None)
+            self._bucket.proofs.pop(request["path"], None)
         return {"result": {"path": request["path"]}}
 
     def _remove(self, pod: Object) -> None:

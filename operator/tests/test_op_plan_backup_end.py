@@ -172,6 +172,23 @@ def test_one_is_adopted_from_its_place() -> None:
     assert done.spent_workers
 
 
+@pytest.mark.parametrize("proof", [{"result": "Passed", "time": "x"}, {"result": "Well"}, None])
+def test_a_proof_that_was_kept_comes_back(proof: dict[str, Any] | None) -> None:
+    world = backup_world(adopted(), instance=None, agent=None, pod=None)
+    told = SHOWN | {"verified": proof and {"time": "2026-11-02T00:00:00Z", "duration_s": 7} | proof}
+    world = with_worker(world, json.dumps({"result": {"chain": [told]}}))
+    done = plan_backup(after_backup(world, plan_backup(world)))
+    assert phase(done) == ("Completed", "Completed")
+    assert done.status is not None
+    found = done.status.get("verified")
+    if proof is None or proof["result"] != "Passed":
+        assert found is None
+        return
+    assert found is not None
+    assert (found["result"], found["time"], found["durationSeconds"]) == ("Passed", "x", 7)
+    assert "operation" not in found
+
+
 def test_what_is_not_there_cannot_be_adopted() -> None:
     world = backup_world(adopted(), instance=None, agent=None, pod=None)
     missing = json.dumps({"message": "there is no backup", "reason": "BackupMissing"})

@@ -49,7 +49,7 @@ def test_the_steps_are_told() -> None:
         run.pass_time()
         if run.operation.status.step not in steps:
             steps.append(run.operation.status.step)
-    assert steps == ["Restoring", "Checking", "Removing"]
+    assert steps == ["Restoring", "Checking", "Recording", "Removing"]
 
 
 @pytest.mark.parametrize("answer", [("sound", None), ("damaged", always(DAMAGED))])

@@ -36,6 +36,7 @@ SHOWN = {
     "sizeBytes": 5,
     "plainBytes": 9,
     "parent": None,
+    "verified": {"result": "Passed", "time": "2026-01-03T00:00:00Z", "duration_s": 5},
 }
 ENTRY = {
     "path": "u-1/base/b-1",
@@ -49,6 +50,7 @@ ENTRY = {
     "sizeBytes": 5,
     "rawBytes": 9,
     "parent": None,
+    "verified": {"result": "Passed", "time": "2026-01-03T00:00:00Z"},
 }
 
 

@@ -233,7 +233,6 @@ class StorageOperation(StrEnum):
     DELETE = "delete"
     SWEEP = "sweep"  # what attempts that died have left
     REWRAP = "rewrap"  # wrap a backup's key by the current one
-    NOTE_VERIFIED = "noteVerified"  # keep the outcome of a test restore beside the backup
 
 
 class StorageRequest(Wire):
@@ -245,7 +244,6 @@ class StorageRequest(Wire):
     digest: str | None = None  # of its manifest, where it is recorded
     older_than_s: int = 86400  # sweep
     running: tuple[str, ...] = ()  # sweep: ids of backups that are being taken
-    verified: dict[str, JsonValue] = Field(default_factory=dict)  # noteVerified
 
 
 class StorageAnswer(Wire):

@@ -23,7 +23,7 @@ from pydantic import JsonValue, ValidationError
 
 from coffer_common.errors import CofferError, UserError
 from coffer_common.wire import StorageAnswer, StorageOperation, StorageRequest
-from coffer_guest.pipeline import archive
+from coffer_guest.pipeline import archive, proofs
 from coffer_guest.pipeline.keys import CURRENT
 from coffer_guest.pipeline.manifest import Manifest
 from coffer_guest.pipeline.process import NullSink
@@ -123,13 +123,29 @@ def _probe(_: StorageRequest, access: Access, stop: Stop) -> Result:
 
 
 def _find(_: StorageRequest, access: Access, stop: Stop) -> Result:
-    found = archive.find(access.store, access.prefix, stop)
-    return {"backups": [_shown(access.path(where), manifest) for where, manifest in found]}
+    every = archive.find(access.store, access.prefix, stop)
+    return {"backups": [_listed(found, access, stop) for found in every]}
+
+
+def _listed(found: archive.Found, access: Access, stop: Stop) -> Result:
+    shown = _shown(access.path(found.location), found.manifest)
+    if found.tried:
+        shown["verified"] = _proof(found.location, found.manifest, access, stop)
+    return shown
 
 
 def _show(request: StorageRequest, access: Access, stop: Stop) -> Result:
+    """Of a chain only the end: a termination message has no room for more."""
     chain = open_chain(access, request.path, request.digest, stop)
-    return {"chain": [_shown(access.path(one.location), one.manifest) for one in chain]}
+    last = chain[-1]
+    shown = _shown(access.path(last.location), last.manifest)
+    shown["verified"] = _proof(last.location, last.manifest, access, stop)
+    return {"chain": [shown], "length": len(chain)}
+
+
+def _proof(location: archive.Location, manifest: Manifest, access: Access, stop: Stop) -> JsonValue:
+    proof = proofs.recall(access.store, location, manifest, access.ring, stop)
+    return proof.model_dump(mode="json") if proof is not None else None
 
 
 def _scrub(request: StorageRequest, access: Access, stop: Stop) -> Result:
@@ -156,14 +172,6 @@ def _rewrap(request: StorageRequest, access: Access, stop: Stop) -> Result:
     return {"changed": changed, "keyId": access.ring.current}
 
 
-def _note_verified(request: StorageRequest, access: Access, stop: Stop) -> Result:
-    location = access.location(request.path)
-    archive.open_backup(access.store, location, access.ring, stop)
-    text = json.dumps(request.verified, indent=1).encode()
-    access.store.put_small(f"{location.path}/verified.json", text, stop)
-    return {"path": request.path}
-
-
 _OPERATIONS: Final[Mapping[StorageOperation, Callable[[StorageRequest, Access, Stop], Result]]] = {
     StorageOperation.PROBE: _probe,
     StorageOperation.FIND: _find,
@@ -172,7 +180,6 @@ _OPERATIONS: Final[Mapping[StorageOperation, Callable[[StorageRequest, Access, S
     StorageOperation.DELETE: _delete,
     StorageOperation.SWEEP: _sweep,
     StorageOperation.REWRAP: _rewrap,
-    StorageOperation.NOTE_VERIFIED: _note_verified,
 }
 
 
@@ -198,6 +205,7 @@ def _shown(path: str, manifest: Manifest) -> Result:
         "plainBytes": data.plain_bytes,
         "plainSha256": data.plain_sha256,
         "keyId": manifest.keys[0].id if manifest.keys else "",
+        "verified": None,
     }
 
 

@@ -160,7 +160,7 @@ class Supervisor:
         state = self._data.state
         if engine is None or config is None or state not in _FOR_TASKS:
             raise EngineUnavailable(f"there are no data: {state.value}", 1.0)
-        kinds: dict[str, str] = {}
+        kinds = dict(tasks.ALWAYS)
         if state is DataState.LAID_OUT:
             kinds |= tasks.WITH_ENGINE
             kinds |= engine.tasks

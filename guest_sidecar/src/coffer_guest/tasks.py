@@ -34,7 +34,9 @@ _LINE_LIMIT_BYTES: Final = 1 << 16
 
 #: Reason of a task that failed because the agent ended.
 AGENT_ENDED: Final = "AgentEnded"
-#: What any engine's agent can do, as names of tasks to module:function; see Engine.tasks.
+#: What any agent can do, as names of tasks to module:function.
+ALWAYS: Final = {"noteVerified": "coffer_guest.strategies.backup.note:note_verified"}
+#: And with any engine; see Engine.tasks.
 WITH_ENGINE: Final = {
     "backup": "coffer_guest.strategies.backup.take:backup",
     "restoreDump": "coffer_guest.strategies.backup.load:restore_dump",

@@ -186,6 +186,12 @@ class Verification(Resource):
     duration_seconds: Annotated[
         int | None, Field(description="From the restore's begin to the checked tables.")
     ] = None
+    recovery_seconds: Annotated[
+        int | None, Field(description="From the restore's begin until the engine served.")
+    ] = None
+    engine_version: Annotated[
+        str | None, Field(description="Version of the engine that it was restored into.")
+    ] = None
     operation: Annotated[
         str | None, Field(description="Name of the Operation that found it out.")
     ] = None

@@ -2,6 +2,7 @@
 
     <prefix>/<instance uid>/base/<backup uid>/data
     <prefix>/<instance uid>/base/<backup uid>/manifest.json
+    <prefix>/<instance uid>/base/<backup uid>/verified.json    once it was tried: see proofs
 
 The manifest comes last and goes first: a folder without one is no backup.
 """
@@ -11,7 +12,7 @@ import logging
 import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from coffer_common.errors import UserError
 from coffer_guest.pipeline import manifest as manifests
@@ -29,6 +30,7 @@ _log = logging.getLogger(__name__)
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=@+-]{0,200}")
 _DATA: Final = "data"
 _MANIFEST: Final = "manifest.json"
+_VERIFIED: Final = "verified.json"
 _BASE: Final = "base"
 
 
@@ -66,6 +68,10 @@ class Location:
     def manifest(self) -> str:
         return f"{self.path}/{_MANIFEST}"
 
+    @property
+    def verified(self) -> str:
+        return f"{self.path}/{_VERIFIED}"
+
 
 @dataclass(frozen=True, slots=True)
 class OpenBackup:
@@ -93,7 +99,7 @@ def save(
     location holds something else. Nothing counts as a backup unless this returns.
     """
     try:
-        if _exists(store, location.manifest, stop):
+        if exists(store, location.manifest, stop):
             source.kill()
             return open_backup(store, location, ring, stop).manifest
     except BaseException:
@@ -123,13 +129,21 @@ def open_backup(
 
     `digest` is the recorded one, if there is a record. Raises Damaged and UserError (keys).
     """
+    manifest, key = open_manifest(store, location, ring, stop, digest)
+    check_object(store, location.data, manifest.data, stop)
+    return OpenBackup(location, manifest, key)
+
+
+def open_manifest(
+    store: ObjectStore, location: Location, ring: KeyRing, stop: Stop, digest: str | None = None
+) -> tuple[Manifest, DataKey]:
+    """The same, without a look for the data."""
     try:
         text = store.get_small(location.manifest, MAX_MANIFEST_BYTES, stop)
     except Missing:
         raise incomplete(location.path) from None
     manifest, key, _ = manifests.decode(text, location.manifest, ring, location.backup_id, digest)
-    check_object(store, location.data, manifest.data, stop)
-    return OpenBackup(location, manifest, key)
+    return manifest, key
 
 
 def restore(
@@ -161,13 +175,23 @@ def delete(store: ObjectStore, location: Location, stop: Stop) -> None:
         store.abort_upload(upload.key, upload.id, stop)
 
 
-def find(store: ObjectStore, prefix: str, stop: Stop) -> Iterator[tuple[Location, Manifest]]:
+class Found(NamedTuple):
+    """A backup as it lies there. `tried`: there is an object that speaks of a test restore."""
+
+    location: Location
+    manifest: Manifest
+    tried: bool
+
+
+def find(store: ObjectStore, prefix: str, stop: Stop) -> Iterator[Found]:
     """All backups below a prefix, with what their manifests claim (without proof)."""
     for location, objects in _folders(store, prefix, stop):
-        if any(found.key == location.manifest for found in objects):
+        keys = {found.key for found in objects}
+        if location.manifest in keys:
             text = store.get_small(location.manifest, MAX_MANIFEST_BYTES, stop)
             try:
-                yield location, manifests.peek(text, location.manifest)
+                manifest = manifests.peek(text, location.manifest)
+                yield Found(location, manifest, location.verified in keys)
             except Damaged as error:
                 _log.warning("%s", error)
 
@@ -202,7 +226,7 @@ def sweep(
         old = all(found.modified_at < before for found in objects)
         if complete or not old or location.backup_id in running:
             continue
-        if _exists(store, location.manifest, stop):  # it came while we listed
+        if exists(store, location.manifest, stop):  # it came while we listed
             continue
         for found in objects:
             store.delete(found.key, stop)
@@ -233,7 +257,8 @@ def _folders(
         yield location, objects
 
 
-def _exists(store: ObjectStore, key: str, stop: Stop) -> bool:
+def exists(store: ObjectStore, key: str, stop: Stop) -> bool:
+    """Whether there is such an object."""
     try:
         store.head(key, stop)
     except Missing:

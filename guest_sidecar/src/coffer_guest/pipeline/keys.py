@@ -44,6 +44,10 @@ class DataKey:
     def for_manifest(self) -> bytes:
         return self._derive(b"coffer backup manifest v1")
 
+    @property
+    def for_proof(self) -> bytes:
+        return self._derive(b"coffer backup proof v1")
+
     def _derive(self, purpose: bytes) -> bytes:
         return HKDF(hashes.SHA256(), KEY_BYTES, salt=None, info=purpose).derive(self.secret)
 

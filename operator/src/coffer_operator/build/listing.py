@@ -89,4 +89,11 @@ def _entry(shown: Mapping[str, Any]) -> Object:
         "sizeBytes": shown.get("sizeBytes"),
         "rawBytes": shown.get("plainBytes"),
         "parent": shown.get("parent"),
+        "verified": _verified(shown.get("verified")),
     }
+
+
+def _verified(proof: Any) -> Object | None:
+    if not isinstance(proof, Mapping):
+        return None
+    return {"result": proof.get("result"), "time": proof.get("time")}

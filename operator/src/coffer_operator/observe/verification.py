@@ -41,6 +41,7 @@ class VerificationObserver:
             catalogue=self._cache.catalogue(),
             backup=backup,
             chain=self._backups.chain(key.namespace, backup),
+            storage=self._backups.source(Key(key.namespace, name)).storage,
             source=self._source(key.namespace, backup),
             scratch=self._cache.instance(scratch),
             pod=self._cache.pod(scratch),

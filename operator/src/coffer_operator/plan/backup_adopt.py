@@ -9,7 +9,8 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from coffer_common import naming
-from coffer_common.resources.backup import BackupPhase
+from coffer_common.proof import Proof
+from coffer_common.resources.backup import BackupPhase, Verification
 from coffer_common.wire import BackupResult, StorageOperation
 from coffer_operator.build.worker import WorkerOrder
 from coffer_operator.plan import reasons
@@ -126,12 +127,31 @@ def _adopted(world: BackupWorld, result: Any) -> Errand:
                 "instance_uid": instance.get("uid"),
                 "started_at": shown.get("createdAt"),
                 "finished_at": shown.get("finishedAt") or to_text(world.now),
+                "verified": _verified(shown.get("verified")),
             }
         )
     return Errand(
         status=as_api(status),
         events=events(world.backup, status),
         spent_workers=spent(world.workers, None),
+    )
+
+
+def _verified(said: Any) -> Verification | None:
+    """From the proof beside the backup; the storage worker has seen that it is authentic."""
+    if said is None:
+        return None
+    try:
+        proof = Proof.model_validate(said)
+    except ValidationError:
+        return None  # of a later release
+    return Verification(
+        time=proof.time,
+        result=proof.result,
+        message="it was found out before this Backup was adopted",
+        duration_seconds=proof.duration_s,
+        recovery_seconds=proof.recovery_s,
+        engine_version=proof.engine_version,
     )
 
 

@@ -1,13 +1,15 @@
 """plan_verification: a Backup is proved by restoring it into a scratch instance.
 
-Pure and level-triggered. Steps: Restoring, Checking, Removing; the step and, from Removing on, the
-outcome stand in the Operation's status, so that an operator that starts anew goes on there. What
-was found out is written to the Backup before that, and follows from what agent and instance say: to
-write it twice changes nothing. Only what the backup itself is to blame for is a failed
-verification; where that cannot be told, the Operation has failed and the Backup says nothing.
+Pure and level-triggered. Steps: Restoring, Checking, Recording, Removing; the step and, from
+Removing on, the outcome stand in the Operation's status, so that an operator that starts anew goes
+on there. What was found out is written to the Backup before Recording, and follows from what agent
+and instance say: to write it twice changes nothing. Only what the backup itself is to blame for is
+a failed verification; where that cannot be told, the Operation has failed and the Backup says
+nothing.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -24,10 +26,11 @@ from coffer_operator.plan.backup_status import as_api as backup_as_api
 from coffer_operator.plan.clock import after, from_text, to_text
 from coffer_operator.plan.conditions import MAX_MESSAGE
 from coffer_operator.plan.errand import Errand, Verdict
-from coffer_operator.plan.model import Delete, EventNote
+from coffer_operator.plan.model import Delete, EventNote, PutTask
 from coffer_operator.plan.operation_status import Progress, wanted_status
 from coffer_operator.plan.operations import FINISHED, ORPHAN_GRACE_S
 from coffer_operator.plan.scratch import is_of, scratch_instance, scratch_name
+from coffer_operator.plan.verification_record import RECORD_S, STEP_RECORD, Recording, record
 from coffer_operator.plan.verification_steps import (
     STEP_CHECK,
     STEP_RESTORE,
@@ -164,7 +167,8 @@ def _go_on(world: VerificationWorld) -> Errand:
     step = take(world, scratch)
     if isinstance(step, Tried):
         return _decide(world, step)
-    return _tell(world, _running(step.name, step.message), step.look_s, step)
+    calls = (step.call,) if step.call is not None else ()
+    return _tell(world, _running(step.name, step.message), step.look_s, calls=calls)
 
 
 def _given_up(world: VerificationWorld) -> Tried | None:
@@ -206,27 +210,42 @@ def _make(world: VerificationWorld, backup: Backup) -> Errand:
 
 
 def _decide(world: VerificationWorld, tried: Tried) -> Errand:
-    """The Backup gets the verdict; once it has it, the Operation gets its outcome.
+    """The Backup gets the verdict; then the bucket does, and the Operation gets its outcome.
 
-    Two errands: a status is told even where something before it failed.
+    Several errands: a status is told even where something before it failed.
     """
     verdict = _verdict(world, tried)
     if verdict is not None:
         return Errand(verdict=verdict, requeue_after_s=_AT_ONCE_S)
+    message = tried.message
+    if tried.sound is not None:
+        kept = record(world)
+        if isinstance(kept, Recording):
+            return _record(world, kept)
+        message += f"; that could not be kept beside the backup: {kept}" if kept else ""
     passed = tried.sound is True
     outcome = OperationOutcome(
         phase="Completed" if passed else "Failed",
         reason=tried.reason,
-        message=tried.message[:MAX_MESSAGE],
+        message=message[:MAX_MESSAGE],
     )
     progress = Progress(
         OperationPhase.RUNNING,
-        tried.message,
+        message,
         step=STEP_REMOVE,
         deadline=to_text(after(world.now, REMOVE_S)),
         outcome=outcome,
     )
     return _tell(world, progress, _AT_ONCE_S)
+
+
+def _record(world: VerificationWorld, kept: Recording) -> Errand:
+    """It is told that this has begun, which begins its deadline, before the agent is asked."""
+    progress = _running(STEP_RECORD, kept.message)
+    if world.operation.status.step != STEP_RECORD:
+        progress = replace(progress, deadline=to_text(after(world.now, RECORD_S)))
+        return _tell(world, progress, _AT_ONCE_S)
+    return _tell(world, progress, kept.look_s, calls=kept.calls)
 
 
 def _verdict(world: VerificationWorld, tried: Tried) -> Verdict | None:
@@ -236,11 +255,16 @@ def _verdict(world: VerificationWorld, tried: Tried) -> Verdict | None:
         return None
     started = from_text(operation.status.started_at) or world.now
     at = min(max(tried.at, started), world.now)  # by the agent's clock
+    begun, engine = tried.begun or started, world.scratch.status.engine if world.scratch else None
     verified = Verification(
         time=to_text(at),
         result="Passed" if tried.sound else "Failed",
         message=tried.message[:MAX_MESSAGE],
-        duration_seconds=max(0, int((at - (tried.begun or started)).total_seconds())),
+        duration_seconds=max(0, int((at - begun).total_seconds())),
+        recovery_seconds=(
+            max(0, int((tried.served - begun).total_seconds())) if tried.served else None
+        ),
+        engine_version=engine.version if engine is not None else None,
         operation=operation.metadata.name,
     )
     status = backup.status.model_copy(update={"verified": verified})
@@ -287,8 +311,8 @@ def _tell(
     world: VerificationWorld,
     progress: Progress,
     look_s: float | None,
-    step: Step | None = None,
     *,
+    calls: tuple[PutTask, ...] = (),
     scratch: Mapping[str, Any] | None = None,
     unwanted: Delete | None = None,
 ) -> Errand:
@@ -300,7 +324,7 @@ def _tell(
     return Errand(
         status=wanted_status(operation, progress, world.now),
         events=notes,
-        calls=(step.call,) if step is not None and step.call is not None else (),
+        calls=calls,
         scratch=scratch,
         unwanted=unwanted,
         requeue_after_s=_until(world, look_s),

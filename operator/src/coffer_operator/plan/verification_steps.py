@@ -58,7 +58,8 @@ class Step:
 class Tried:
     """What came of it. `sound`: of the backup; None: that cannot be told.
 
-    `begun` and `at` are the ends of what was measured; without `at` the Backup was told before.
+    `begun` and `at` are the ends of what was measured, `served` is when the engine did; without
+    `at` the Backup was told before.
     """
 
     sound: bool | None
@@ -66,6 +67,7 @@ class Tried:
     message: str
     begun: datetime | None = None
     at: datetime | None = None
+    served: datetime | None = None
 
 
 # --- Restoring -----------------------------------------------------------------------------------
@@ -169,7 +171,8 @@ def check(world: VerificationWorld, scratch: DatabaseInstance) -> Step | Tried:
         if task.state is TaskState.RUNNING:
             return Step(STEP_CHECK, _checking(task))
         if task.state is TaskState.COMPLETED:
-            return _passed(scratch, task, from_text(task.finished_at) or world.now)
+            served = min(filter(None, (from_text(one.started_at) for one in tasks)), default=None)
+            return _passed(scratch, task, from_text(task.finished_at) or world.now, served)
     number = len(tasks) + 1
     if tasks:
         last = max(tasks, key=lambda task: (task.finished_at or "", task.id))
@@ -203,11 +206,13 @@ def _checking(task: TaskStatus) -> str:
     return f"the data are being checked: {task.bytes_done * 10 // task.bytes_total * 10} %"
 
 
-def _passed(scratch: DatabaseInstance, task: TaskStatus, at: datetime) -> Tried:
+def _passed(
+    scratch: DatabaseInstance, task: TaskStatus, at: datetime, served: datetime | None
+) -> Tried:
     report = scratch.status.restore
     begun = from_text(report.started_at) if report is not None else None
     text = f"it was restored, and its data checked: {task.message}"
-    return Tried(True, reasons.VERIFIED, text, begun, at)
+    return Tried(True, reasons.VERIFIED, text, begun, at, served)
 
 
 def _check_failed(

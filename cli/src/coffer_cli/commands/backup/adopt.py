@@ -157,11 +157,13 @@ def _show(entries: Sequence[Entry], known: Mapping[str, str], form: str) -> None
             f"{entry.get('datastore')} {entry.get('engineVersion')}",
             size(int(entry.get("sizeBytes") or 0)),
             str(entry.get("finishedAt") or NONE),
+            str((entry.get("verified") or {}).get("result") or NONE),
             known.get(str(entry["path"]), NONE),
         )
         for entry in entries
     ]
-    click.echo(table(("path", "instance", "type", "engine", "size", "finished", "backup"), rows))
+    columns = ("path", "instance", "type", "engine", "size", "finished", "verified", "backup")
+    click.echo(table(columns, rows))
 
 
 # --- the Backups ----------------------------------------------------------------------------------
