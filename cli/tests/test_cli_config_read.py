@@ -293,6 +293,18 @@ def test_diff_shows_what_differs_and_why(run: Run, kubectl: Kubectl) -> None:
     assert len(kubectl.commands) == 2
 
 
+def test_diff_of_what_is_rejected_shows_what_was_asked_for(run: Run, kubectl: Kubectl) -> None:
+    kubectl.printed = json.dumps({**REPORT, "rejected": "it was killed"})
+    done = run("config", "diff", "orders")
+    assert done.stderr == "orders does not run with the values of its group: it was killed\n"
+    assert [line.split()[:3] for line in done.stdout.splitlines()[1:]] == [
+        ["innodb_log_buffer_size", "4M", "8M"],
+        ["max_connections", "55", "99"],
+    ]
+    assert all(line.endswith("not: rejected") for line in done.stdout.splitlines()[1:])
+    assert json.loads(run("config", "diff", "orders", "-o", "json").stdout)["rejected"]
+
+
 def test_diff_where_all_is_as_wanted(run: Run, kubectl: Kubectl) -> None:
     same = {"running": REPORT["effective"], "pending_restart": []}
     kubectl.printed = json.dumps({**REPORT, **same})

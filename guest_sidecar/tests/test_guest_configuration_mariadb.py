@@ -147,6 +147,7 @@ def test_what_must_wait_for_a_restart_waits(pod: Pod) -> None:
             {"innodb_max_dirty_pages_pct": 50.0, "innodb_max_dirty_pages_pct_lwm": 60.0},
             "cannot be set higher",
         ),
+        ({"innodb_buffer_pool_size": 1024**4}, "takes 1T of memory, and the flavor has 512M"),
     ],
 )
 def test_a_refused_value_takes_the_whole_request_back(

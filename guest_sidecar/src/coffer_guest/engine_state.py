@@ -3,6 +3,7 @@
 Pure. "It does not answer" is never taken for "it is dead": only the launcher knows of deaths.
 """
 
+import signal
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -101,6 +102,16 @@ def failed_start(view: View, before: int) -> bool:
     failed = view.failed_starts - before
     by_itself = (view.last_exit or "").startswith("exit ") and view.last_exit != "exit 0"
     return failed >= _FAILED_STARTS or (failed > 0 and by_itself)
+
+
+def death(last_exit: str | None, words: str) -> str:
+    """Why a process died, on one line; `words` are its last ones."""
+    if last_exit is None or not last_exit.startswith("signal "):
+        return words or f"it ended with {last_exit}"
+    how = f"it was killed by {last_exit}"
+    if last_exit == f"signal {int(signal.SIGKILL)}":
+        how += ", as the kernel does where memory runs out"
+    return f"{how}; its last words: {words}" if words else how
 
 
 def judge(view: View | None, last: View | None, probes: Probes) -> tuple[EngineState, str]:

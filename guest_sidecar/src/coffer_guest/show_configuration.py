@@ -2,7 +2,8 @@
 
 Run inside the pod, in either container: `python3 -m coffer_guest.show_configuration`. Keys:
 `layers` (`template`, `defaults`, `group`), `effective` (all layers together, in one spelling),
-`running` (what the engine process runs with; null where none is known) and `pending_restart`.
+`running` (what the engine process runs with; null where none is known), `pending_restart` and
+`rejected` (why the engine does not run with these; null where it does, or will).
 Standard library only.
 """
 

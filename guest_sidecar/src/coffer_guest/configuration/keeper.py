@@ -17,12 +17,12 @@ from typing import Final
 from coffer_common.errors import CofferError, Permanent
 from coffer_common.wire import ConfigurationRequest, ConfigurationStatus, Drift, GuestConfig, Value
 from coffer_guest import launch_machine
-from coffer_guest.configuration import decision, folder, record, shown
+from coffer_guest.configuration import decision, fit, folder, record, shown
 from coffer_guest.configuration.defaults import defaults
 from coffer_guest.configuration.live import Live
 from coffer_guest.configuration.patience import Patience
 from coffer_guest.configuration.record import Process, Record, Request, Start
-from coffer_guest.engine_state import View, failed_start, same_process
+from coffer_guest.engine_state import View, death, failed_start, same_process
 from coffer_guest.engines.base import Engine, LaunchSpec, Refused
 from coffer_guest.files import tail
 from coffer_guest.launcher_client import LauncherClient, LauncherUnavailable
@@ -219,7 +219,7 @@ class Keeper:
         if verdict == self._record:
             return
         log = await asyncio.to_thread(tail, self._paths.engine_log, _LOG_BYTES)
-        words = " ".join(self._engine.last_words(log).split()) or f"it ended with {view.last_exit}"
+        words = death(view.last_exit, " ".join(self._engine.last_words(log).split()))
         _log.warning("the engine does not start with %s: %s", view.configuration, words)
         self._step("configuration-blame")
         await self._change(lambda present: record.blamed(present, start.request, words))
@@ -372,6 +372,8 @@ class Keeper:
             await self._write(change(present), present)
 
     async def _write(self, wanted: Record, present: Record | None) -> None:
+        if self._engine is not None and self._config is not None:
+            wanted = fit.judged(wanted, type(self._engine), self._config.flavor.ram_bytes)
         if wanted != present:
             await asyncio.to_thread(record.write, self._paths.configuration, wanted)
         self._record = wanted
@@ -385,8 +387,7 @@ class Keeper:
         """For show_configuration."""
         if start is None:
             return
-        goal = start.model_copy(update={"request": record.target(self._known())})
-        text = shown.text(engine, goal, start, self._process_of(view))
+        text = shown.text(engine, self._known(), start, self._process_of(view))
         if text != self._shown:
             await asyncio.to_thread(shown.write, self._paths.shown_configuration, text)
             self._shown = text

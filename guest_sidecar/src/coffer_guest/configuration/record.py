@@ -37,6 +37,7 @@ class Record(BaseModel):
     suspect: RejectedConfiguration | None = None  # did not start; not certain until `good` does
     rejected: RejectedConfiguration | None = None
     fallback: Request = None  # what counts in place of a rejected one
+    judged_bytes: int | None = None  # of memory, that the rejected one cannot fit; see fit
     drift: Drift | None = None
 
 
@@ -95,7 +96,9 @@ def accept(record: Record, request: ConfigurationRequest) -> Record:
 
 def reset(record: Record) -> Record:
     """What was rejected gets another chance."""
-    return record.model_copy(update={"suspect": None, "rejected": None, "fallback": None})
+    return record.model_copy(
+        update={"suspect": None, "rejected": None, "fallback": None, "judged_bytes": None}
+    )
 
 
 def applied(record: Record, request: Request) -> Record:

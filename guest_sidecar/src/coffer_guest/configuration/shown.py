@@ -26,12 +26,14 @@ def status(
     )
 
 
-def text(engine: type[Engine], goal: Start, started: Start, process: Process | None) -> str:
+def text(engine: type[Engine], record: Record, started: Start, process: Process | None) -> str:
     """JSON for show_configuration; `process` was started with `started`. Pure."""
+    goal = started.model_copy(update={"request": record.wanted})
     parts = decision.layers(goal)
     running = None
     if process is not None:
         running = _spelt(engine, decision.holds(process, decision.wanted(engine, started)))
+    rejected = record.rejected or record.suspect
     said = {
         "layers": {
             "template": engine.parse(parts.template),
@@ -41,6 +43,7 @@ def text(engine: type[Engine], goal: Start, started: Start, process: Process | N
         "effective": _spelt(engine, decision.wanted(engine, goal).values),
         "running": running,
         "pending_restart": process.pending if process else (),
+        "rejected": rejected.message if rejected else None,
     }
     return json.dumps(said, sort_keys=True)
 

@@ -106,6 +106,9 @@ class Engine(ABC):
     #: Whether `set_live` can bring a parameter back to the engine's own default.
     knows_defaults: ClassVar[bool] = True
 
+    #: Parameters, of a size, that the engine takes of the memory whatever it does.
+    outright: ClassVar[frozenset[str]] = frozenset()
+
     #: Names of tasks to `module:function` that a child process imports and calls with a
     #: `coffer_guest.task_child.TaskContext`.
     tasks: ClassVar[Mapping[str, str]] = {}

@@ -64,11 +64,15 @@ def diff(app: App, *, name: str, form: str) -> None:
         raise CliError(f"the engine of {name} does not run: there is nothing to compare with")
     rules = parameters.find_rules(app.api, _datastore(obj))
     found = differences(report, rules)
+    rejected = report.get("rejected")
     if form != "table":
         pending = list(report.get("pending_restart") or ())
-        output.dump({"instance": name, "differences": found, "pendingRestart": pending}, form)
+        said = {"instance": name, "differences": found, "pendingRestart": pending}
+        output.dump({**said, "rejected": rejected}, form)
         return
-    if not found:
+    if rejected is not None:
+        click.echo(f"{name} does not run with the values of its group: {rejected}", err=True)
+    elif not found:
         click.echo(f"{name} runs with the values that are wanted.", err=True)
         return
     rows = [
@@ -77,11 +81,18 @@ def diff(app: App, *, name: str, form: str) -> None:
             _text(one["name"], one["wanted"], rules),
             _text(one["name"], one["running"], rules),
             str(one["from"] or NONE),
-            "at the next restart" if one["pendingRestart"] else "to be put right",
+            _when(one, rejected),
         )
         for one in found
     ]
-    click.echo(table(("parameter", "wanted", "running", "from", "takes effect"), rows))
+    if rows:
+        click.echo(table(("parameter", "wanted", "running", "from", "takes effect"), rows))
+
+
+def _when(one: Mapping[str, Any], rejected: str | None) -> str:
+    if rejected is not None:
+        return "not: rejected"
+    return "at the next restart" if one["pendingRestart"] else "to be put right"
 
 
 def differences(report: Mapping[str, Any], rules: Rules | None) -> list[dict[str, Any]]:

@@ -42,6 +42,15 @@ DELETE FROM mysql.global_priv WHERE NOT (user = 'root' AND host = 'localhost')
 class MariaDB(Engine):
     """One MariaDB server on a `Site`."""
 
+    outright: ClassVar[frozenset[str]] = frozenset(
+        {
+            "aria_pagecache_buffer_size",
+            "innodb_buffer_pool_size",
+            "innodb_log_buffer_size",
+            "key_buffer_size",
+            "query_cache_size",
+        }
+    )
     tasks: ClassVar[Mapping[str, str]] = {"verify": "coffer_guest.engines.mariadb.verify:run"}
 
     def __init__(self, site: Site) -> None:

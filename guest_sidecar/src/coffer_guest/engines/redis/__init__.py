@@ -38,6 +38,7 @@ class Redis(Engine):
     """One Redis server on a `Site`."""
 
     knows_defaults = False
+    outright: ClassVar[frozenset[str]] = frozenset({"maxmemory"})
     tasks: ClassVar[Mapping[str, str]] = {"verify": "coffer_guest.engines.redis.verify:run"}
 
     def __init__(self, site: Site) -> None:
