@@ -96,7 +96,23 @@ def test_load_replaces_tables_of_an_instance(run: Run, api: FakeApi) -> None:
     assert spec.type == "RestoreDatabases"
     assert spec.instance_ref is not None
     assert spec.instance_ref.name == "orders"
+    assert spec.databases == ()
     assert done.stdout.endswith("databaseinstance.coffer.dev/orders loaded from sunday: loaded\n")
+
+
+def test_load_of_some_databases_shows_how_far_it_is(run: Run, api: FakeApi) -> None:
+    api.put(SUNDAY, backup(status=taken()))
+    path = f"{OPERATIONS}/orders-restore-x7k2p"
+    api.script(
+        path,
+        lambda: api.patch_status(path, running(42)),
+        lambda: api.patch_status(path, {"phase": "Completed", "message": "loaded a, b of x"}),
+    )
+    names = ("--database", "a", "--database", "b")
+    done = run("backup", "load", "sunday", "orders", *names, "--yes", "--follow")
+    assert done.exit_code == 0, done.stderr
+    assert OperationSpec.model_validate(api.bodies[0]["spec"]).databases == ("a", "b")
+    assert "(42%, 420MiB of 1000MiB, 80MiB/s)" in done.stderr
 
 
 # --- restore --------------------------------------------------------------------------------------

@@ -43,8 +43,8 @@ def vault(tmp_path: Path) -> Vault:
     return directory(tmp_path / "vault")
 
 
-def load(pod: Pod, vault: Vault, path: str, task_id: str) -> TaskStatus:
-    task = RestoreTask(storage=vault.access, path=path)
+def load(pod: Pod, vault: Vault, path: str, task_id: str, *databases: str) -> TaskStatus:
+    task = RestoreTask(storage=vault.access, path=path, databases=databases)
     put_task(pod, task_id, "restoreDump", task.model_dump(mode="json"))
     return ended(pod, task_id)
 
@@ -85,6 +85,40 @@ def test_some_databases_and_a_physical_one(pod: Pod, vault: Vault) -> None:
     task = load(pod, vault, physical.path, "physical-load")
     assert (task.state, task.reason, task.permanent) == (TaskState.FAILED, "NotLogical", True)
     assert os.listdir(vault.folder(physical.path))
+
+
+LURE = (
+    "CREATE PROCEDURE shop.lure() BEGIN\n/* it's\n*/ SELECT 'x\n--\n-- Current Database: `odd-name`"
+    "\n--\n\nCREATE DATABASE /*!32312 IF NOT EXISTS*/ `odd-name`;\n\nUSE `odd-name`;\n';\n"
+    "-- isn't it\nEND"
+)
+ROW = "it's\n; USE `shop`;"
+
+
+def test_one_database_out_of_several(pod: Pod, vault: Vault) -> None:
+    rows(pod, LURE, "CREATE DATABASE `b``q`", "CREATE TABLE `b``q`.t (id INT, n TEXT)")
+    rows(pod, "INSERT INTO `b``q`.t VALUES (1, 'it''s\n; USE `shop`;')")
+    rows(pod, "CREATE VIEW shop.v AS SELECT id FROM shop.orders WHERE note <> ';''x'")
+    taken = backup(pod, vault, "several", strategy="MySQLDump")
+    before = sums(pod)
+    rows(pod, "DELETE FROM `odd-name`.aria", "DELETE FROM `b``q`.t")
+    rows(pod, "DROP PROCEDURE shop.lure", "DROP VIEW shop.v", "DROP TABLE shop.orders")
+
+    task = load(pod, vault, taken.path, "none", "shop", "nothing")
+    assert (task.state, task.reason, task.permanent) == (TaskState.FAILED, "DatabaseMissing", True)
+    assert "no database nothing; it holds b`q, " in task.message
+    task = load(pod, vault, taken.path, "one", "shop")
+    assert task.state is TaskState.COMPLETED, task
+    assert task.result == {"path": taken.path, "databases": ["shop"]}
+    assert sums(pod)["`shop`.`orders`"] == before["`shop`.`orders`"]
+    assert len(rows(pod, "CALL shop.lure()")) == 1
+    assert rows(pod, "SELECT COUNT(*) FROM shop.v") == ((3000,),)
+    assert rows(pod, "SELECT COUNT(*) FROM `odd-name`.aria") == ((0,),), "it was not asked for"
+    assert rows(pod, "SELECT COUNT(*) FROM `b``q`.t") == ((0,),)
+    task = load(pod, vault, taken.path, "two", "odd-name", "b`q")
+    assert task.result == {"path": taken.path, "databases": ["b`q", "odd-name"]}
+    assert sums(pod) == before
+    assert rows(pod, "SELECT n FROM `b``q`.t") == ((ROW,),)
 
 
 def test_a_physical_backup_of_some_databases_is_none(pod: Pod, vault: Vault) -> None:

@@ -147,7 +147,7 @@ class SimAgentClient:
     async def put_task(self, at: AgentAddress, task_id: str, request: TaskRequest) -> None:
         guest = await self._reach(at)
         self._log(f"agent {guest.pod.name}: task {request.kind} {task_id}")
-        if request.kind == "backup":
+        if request.kind in ("backup", "restoreDump"):
             self._serving(guest)
         for _ in range(self._faults.agent_copies()):
             if not guest.tasks.put(task_id, request):

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from coffer_common import naming
+from coffer_common.wire import TaskState
 from coffer_operator.kube.api import (
     BACKUP,
     BACKUP_STORAGE,
@@ -14,7 +15,7 @@ from coffer_operator.kube.api import (
     Object,
 )
 from sim_checks import disk_of
-from sim_stories_backups import FINISHED, Backups, BackupWish
+from sim_stories_backups import FINISHED, Backups, BackupWish, Load
 from sim_watch import Change
 from sim_workers import is_worker
 from sim_world import World
@@ -32,7 +33,35 @@ def unfinished(world: World, backups: Backups) -> list[str]:
         if disk is None or disk.restored_from != path:
             found = disk.restored_from if disk is not None else "no volume"
             lines.append(f"{wish.label}: restored from {found}, wanted {path}")
+    lines += [line for load in backups.loads for line in _load(world, load)]
     return [*lines, *_verifications(world, backups), *_instances(world), *_storages(world)]
+
+
+def _load(world: World, load: Load) -> Iterator[str]:
+    """It has ended, and done what it says; what nobody waits for is not at work any more."""
+    found = world.server.peek(OPERATION, load.wish.namespace, load.name)
+    for guest in world.kubelets.guests():
+        for task in guest.tasks.statuses():
+            if task.kind == "restoreDump" and task.state is TaskState.RUNNING:
+                yield f"{guest.pod.name} is still at {task.id}"
+    if found is None:
+        return
+    status, uid = found.get("status") or {}, found["metadata"]["uid"]
+    if status.get("phase") not in FINISHED:
+        yield f"Operation {load.name}: {_shown(found)}"
+    done = {
+        path
+        for disk in world.disks.all
+        for task_id, path in disk.loaded.items()
+        if task_id.startswith(f"load-{uid}-")
+    }
+    if status.get("phase") == "Completed":
+        if not done or load.unknown:
+            yield f"Operation {load.name} is Completed, and nothing was loaded"
+        if (status.get("progress") or {}).get("percent") != 100:
+            yield f"Operation {load.name} is Completed at {status.get('progress')}"
+    if any(not path.endswith(f"/{load.backup.uid}") for path in done):
+        yield f"Operation {load.name} has loaded {done}"
 
 
 def _instances(world: World) -> Iterator[str]:

@@ -29,6 +29,7 @@ class Disk:
     configuration: OnDisk | None = None
     tasks: dict[str, TaskStatus] = field(default_factory=dict)
     restored_from: str | None = None  # path of a backup
+    loaded: dict[str, str] = field(default_factory=dict)  # dumps: task id to path
     gone: bool = False  # destroyed while somebody may still have it mounted
 
 

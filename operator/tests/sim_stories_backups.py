@@ -40,6 +40,16 @@ class BackupWish:
 
 
 @dataclass
+class Load:
+    """An Operation that loads a dump, and what is known to be wrong with what it asks for."""
+
+    name: str
+    wish: Wish
+    backup: BackupWish
+    unknown: bool = False  # a database that the dump does not hold
+
+
+@dataclass
 class Backups:
     """The backups of a story, and the instance that is made of one of them."""
 
@@ -47,6 +57,7 @@ class Backups:
     wishes: list[BackupWish]
     restored: list[tuple[Wish, str]]  # instance and the path that it is to come from
     verifications: list[str] = field(default_factory=list)  # Operations that end, or go
+    loads: list[Load] = field(default_factory=list)
 
 
 BackupStory = Callable[[User, Wish, Backups], Awaitable[None]]
@@ -229,6 +240,50 @@ async def take_and_verify(user: User, wish: Wish, backups: Backups) -> None:
             pass
 
 
+def load(user: User, wish: Wish, backups: Backups, taken: BackupWish) -> Load:
+    """A new Operation."""
+    name = f"load-{len(backups.loads)}"
+    databases = user.rng.choice(((), (), ("one",), ("three",)))
+    spec = {
+        "type": "RestoreDatabases",
+        "instanceRef": {"name": wish.name},
+        "backupRef": {"name": taken.name},
+        "databases": list(databases),
+    }
+    create(user, OPERATION, backups.namespace, name, {"spec": spec})
+    found = Load(name, wish, taken, unknown="three" in databases)
+    backups.loads.append(found)
+    return found
+
+
+async def load_a_dump(user: User, wish: Wish, backups: Backups) -> None:
+    """One or two, and what they are loaded into or from may be taken away in the middle."""
+    await furnish(user, wish, backups)
+    taken = back_up(user, wish, backups, strategy="MySQLDump")
+    if user.rng.random() < 0.8:
+        await until_ended(user, taken, 1200)
+    loads = [load(user, wish, backups, taken) for _ in range(user.rng.choice((1, 1, 2)))]
+    await user.pause(0, user.rng.choice((1, 20, 60)))
+    match user.rng.randrange(7):
+        case 0:
+            user.delete(OPERATION, backups.namespace, loads[0].name)
+        case 1:
+            user.delete(BACKUP, taken.namespace, taken.name)
+            taken.end = "gone"
+        case 2:
+            user.delete_instance(wish)
+            wish.end = "gone"
+        case 3 if (guest := user.guest(wish)) is not None:
+            user.log(f"the agent of {wish.label} dies while it loads")
+            user.world.disturbed()
+            user.world.kubelets.kill_agent(guest)
+        case 4:
+            user.world.disturbed()
+            user.delete_pod(wish, force=user.rng.random() < 0.5)
+        case _:
+            pass
+
+
 async def lose_the_instance(user: User, wish: Wish, backups: Backups) -> None:
     """Its backups stay usable."""
     await furnish(user, wish, backups)
@@ -269,6 +324,8 @@ STORIES: Final[tuple[BackupStory, ...]] = (
     restore_before_it_is_there,
     take_and_verify,
     take_and_verify,
+    load_a_dump,
+    load_a_dump,
     delete_some,
     lose_the_instance,
     lose_the_storage,

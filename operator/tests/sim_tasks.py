@@ -25,6 +25,7 @@ from sim_loop import stamp
 KEPT: Final = 10
 _STEPS: Final = 5
 _BYTES: Final = 1_000_000
+DATABASES: Final = ("one", "two")  # of every dump
 
 
 @dataclass
@@ -109,6 +110,8 @@ class SimTasks:
             self._back_up(task, BackupTask.model_validate(request.payload))
         elif request.kind == "verify":
             self._end(task, TaskState.COMPLETED, "", "all is sound")
+        elif request.kind == "restoreDump":
+            self._load(task, RestoreTask.model_validate(request.payload))
         elif request.kind == "noteVerified":
             self._note(task, NoteTask.model_validate(request.payload))
         else:
@@ -143,6 +146,17 @@ class SimTasks:
             return
         self._bucket.proofs[request.path] = request.proof
         self._end(task, TaskState.COMPLETED, "", "kept")
+
+    def _load(self, task: TaskStatus, request: RestoreTask) -> None:
+        """What came before its last step is loaded, too; the same again replaces it."""
+        if request.path not in self._bucket.backups:
+            self._end(task, TaskState.FAILED, "BackupMissing", "it is gone", permanent=True)
+        elif unknown := [name for name in request.databases if name not in DATABASES]:
+            text = f"the dump holds no database {unknown[0]}"
+            self._end(task, TaskState.FAILED, "DatabaseMissing", text, permanent=True)
+        else:
+            self._disk.loaded[task.id] = request.path
+            self._end(task, TaskState.COMPLETED, "", "loaded")
 
     def _restore(self, task: TaskStatus, request: RestoreTask) -> None:
         if request.path not in self._bucket.backups:

@@ -64,19 +64,55 @@ def test_the_agent_is_asked_once_per_attempt_until_it_is_done() -> None:
     plan = plan_instance(world)
     (call,) = tasks_of(plan)
     assert (call.id, call.kind) == (ID.format(1), "restoreDump")
-    assert call.payload == {"path": "u-1/base/b-1", "digest": "cd"}
+    assert call.payload == {"path": "u-1/base/b-1", "digest": "cd", "databases": []}
     assert (told(plan)["phase"], told(plan)["step"]) == ("Running", "Load")
     world = unheard(world, plan)
     assert [c.id for c in tasks_of(plan_instance(world))] == [ID.format(1)], "it was not heard of"
     running = with_tasks(world, task(1, TaskState.RUNNING, bytes_done=1, bytes_total=4))
     plan = plan_instance(running)
     assert tasks_of(plan) == []
-    assert "25 %" in told(plan)["message"]
-    ended = with_tasks(world, task(1, TaskState.COMPLETED, message="loaded u-1/base/b-1"))
+    assert told(plan)["progress"]["percent"] == 25
+    over = {"bytes_done": 4, "bytes_total": 4}
+    ended = with_tasks(world, task(1, TaskState.COMPLETED, message="loaded u-1/base/b-1", **over))
     plan = plan_instance(ended)
     assert tasks_of(plan) == []
     assert told(plan)["phase"] == "Completed"
     assert told(plan)["message"] == "loaded u-1/base/b-1"
+    assert told(plan)["progress"]["percent"] == 100
+
+
+def test_progress_is_told_every_other_second_and_survives_an_attempt() -> None:
+    world = asked()
+    world = unheard(world, plan_instance(world))
+    world = with_tasks(world, task(1, TaskState.RUNNING, bytes_done=100, bytes_total=1000))
+    world = unheard(world, plan_instance(world))
+    soon = replace(world, now=world.now + timedelta(seconds=0.5))
+    soon = with_tasks(soon, task(1, TaskState.RUNNING, bytes_done=200, bytes_total=1000))
+    plan = plan_instance(soon)
+    assert plan.operations == ()
+    assert plan.requeue_after_s == pytest.approx(1.5)
+    later = with_tasks(
+        replace(world, now=world.now + timedelta(seconds=4)),
+        task(1, TaskState.RUNNING, bytes_done=500, bytes_total=1000),
+    )
+    plan = plan_instance(later)
+    assert (told(plan)["progress"]["percent"], told(plan)["message"]) == (
+        50,
+        "the databases are being loaded",
+    )
+    assert told(plan)["progress"]["bytesPerSecond"] == 100
+    dead = unheard(later, plan)
+    again = unheard(dead, plan_instance(with_tasks(dead, task(1, TaskState.FAILED, reason="X"))))
+    assert again.operations[0].status.progress is not None
+    begun = with_tasks(again, task(2, TaskState.RUNNING, bytes_done=0, bytes_total=1000))
+    begun = replace(begun, now=begun.now + timedelta(seconds=4))
+    assert told(plan_instance(begun))["progress"]["percent"] == 0
+
+
+def test_only_some_databases() -> None:
+    load = operation("op", "RestoreDatabases", backupRef={"name": "dump"}, databases=["a", "b"])
+    (call,) = tasks_of(plan_instance(replace(asked(), operations=(load,))))
+    assert call.payload["databases"] == ["a", "b"]
 
 
 def test_what_may_succeed_later_is_tried_again_and_what_may_not_is_told() -> None:

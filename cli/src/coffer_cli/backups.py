@@ -63,6 +63,7 @@ def operation_on_backup(
     *,
     instance: str | None = None,
     not_after: str | None = None,
+    databases: Sequence[str] = (),
 ) -> Object:
     """An Operation about a backup, removed a day after it ended."""
     spec: Object = {
@@ -72,6 +73,8 @@ def operation_on_backup(
     }
     if instance is not None:
         spec["instanceRef"] = {"name": instance}
+    if databases:
+        spec["databases"] = list(databases)
     if not_after is not None:
         spec["notAfter"] = not_after
     _check(OperationSpec, spec)

@@ -142,7 +142,7 @@ def operation(obj: Mapping[str, Any]) -> View:
         case "New" if not message:
             return View(phase, "waiting for the operator to take notice")
         case _:
-            return View(phase, message)
+            return View(phase, message, meter=_meter(status) if phase == "Running" else None)
 
 
 def group(obj: Mapping[str, Any]) -> View:

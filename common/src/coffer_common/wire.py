@@ -215,12 +215,13 @@ class BackupResult(Wire):
 
 
 class RestoreTask(Wire):
-    """Payload of the task `restore`: lay out a volume from a backup and what it needs."""
+    """Payload of `restore` (a volume from a backup and what it needs) and of `restoreDump`."""
 
     storage: StorageAccess
     path: str  # of the backup to restore; the chain is found from it
     digest: str | None = None  # of its manifest, where it is recorded
     whole: bool = False  # compare the checksum of each whole stream, too: slower
+    databases: tuple[str, ...] = ()  # restoreDump: only these of it; empty: all
 
 
 class StorageOperation(StrEnum):

@@ -135,6 +135,7 @@ KINDS: Final = (
             Column("Backup", ".spec.backupRef.name", "The Backup to verify.", wide=True),
             Column("Phase", ".status.phase", "Where it is in its life."),
             Column("Step", ".status.step", "The step it is at."),
+            Column("Done%", ".status.progress.percent", "How far it is.", "integer", wide=True),
             Column("Status", ".status.message", "What it waits for, or why it failed."),
             Column("Ready", _READY.path, _READY.description, wide=True),
             Column("Started", ".status.startedAt", "When it began.", "date", wide=True),

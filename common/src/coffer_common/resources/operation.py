@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from coffer_common.naming import MAX_INSTANCE_NAME
-from coffer_common.resources.backup import BackupRef
+from coffer_common.resources.backup import MAX_DATABASES, BackupProgress, BackupRef
 from coffer_common.resources.base import (
     CONDITION_LIST,
     DATE_TIME,
@@ -53,6 +53,11 @@ class OperationSpec(Resource):
                 "has(self.instanceRef) == (self.type != 'VerifyBackup')",
                 "spec.instanceRef is needed, except for type VerifyBackup, which has none",
             ),
+            (
+                "!has(self.databases) || size(self.databases) == 0 || "
+                "self.type == 'RestoreDatabases'",
+                "spec.databases is for type RestoreDatabases",
+            ),
         )
     )
 
@@ -67,6 +72,13 @@ class OperationSpec(Resource):
             "RestoreDatabases: the one, by MySQLDump, that is loaded into the instance."
         ),
     ] = None
+    databases: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=64)], ...],
+        Field(
+            description="RestoreDatabases: only these of the Backup; without it, all.",
+            max_length=MAX_DATABASES,
+        ),
+    ] = ()
     type: Annotated[OperationType, Field(description="What to do.")]
     not_after: Annotated[
         str | None,
@@ -113,6 +125,10 @@ class OperationStatus(Resource):
     ] = None
     step: Annotated[str | None, Field(description="The step it is at.")] = None
     message: Annotated[str | None, Field(description="What it waits for, or why it failed.")] = None
+    progress: Annotated[
+        BackupProgress | None,
+        Field(description="RestoreDatabases: how far it is; the dump is read twice."),
+    ] = None
     outcome: Annotated[
         OperationOutcome | None, Field(description="How it ends; it still has to clean up.")
     ] = None

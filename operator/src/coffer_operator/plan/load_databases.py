@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from coffer_common.errors import UserError
-from coffer_common.resources.backup import Backup, BackupPhase
+from coffer_common.resources.backup import Backup, BackupPhase, BackupProgress
 from coffer_common.resources.backup_storage import (
     BackupStorage,
 )
@@ -20,7 +20,15 @@ from coffer_operator.plan import reasons
 from coffer_operator.plan.agent import AgentView
 from coffer_operator.plan.model import CancelTask, PutTask
 from coffer_operator.plan.storage import is_ready
-from coffer_operator.plan.tasks import ATTEMPTS, Failed, another_runs, failure_of, find
+from coffer_operator.plan.tasks import (
+    ATTEMPTS,
+    Failed,
+    all_of,
+    another_runs,
+    failure_of,
+    find,
+    progress_of,
+)
 from coffer_operator.plan.world import RestoreSource, World
 
 KIND: Final = "restoreDump"  # of the agent's task
@@ -29,12 +37,14 @@ _PREFIX: Final = "load-"
 
 @dataclass(frozen=True)
 class Loading:
-    """How far it is."""
+    """How far it is. `look_s`: when there is more to tell of the progress."""
 
     message: str
     done: bool = False
     failed: str | None = None  # the reason, in one word
     call: PutTask | None = None
+    progress: BackupProgress | None = None
+    look_s: float | None = None
 
 
 def load_databases(world: World, operation: Operation, view: AgentView) -> Loading:
@@ -44,9 +54,12 @@ def load_databases(world: World, operation: Operation, view: AgentView) -> Loadi
     attempt, task = _latest(operation, view.live.tasks)
     match task:
         case TaskStatus(state=TaskState.COMPLETED):
-            return Loading(task.message or "the databases were loaded", done=True)
+            message = task.message or "the databases were loaded"
+            return Loading(message, done=True, progress=all_of(task, world.now))
         case TaskStatus(state=TaskState.RUNNING):
-            return Loading(_how_far(task))
+            progress, more_s = progress_of(task, operation.status.progress, world.now)
+            text = "the databases are being loaded"
+            return Loading(text, progress=progress, look_s=more_s)
         case TaskStatus():
             failure = failure_of(task)
             if failure.permanent or attempt >= ATTEMPTS:
@@ -94,12 +107,6 @@ def _latest(operation: Operation, tasks: tuple[TaskStatus, ...]) -> tuple[int, T
     return 1, None
 
 
-def _how_far(task: TaskStatus) -> str:
-    if not task.bytes_total:
-        return "the databases are being loaded"
-    return f"the databases are being loaded: {task.bytes_done * 100 // task.bytes_total} %"
-
-
 def _failed(failure: Failed) -> Loading:
     return Loading(failure.message, failed=failure.reason)
 
@@ -114,7 +121,11 @@ def _begin(world: World, operation: Operation, attempt: int) -> Loading:
         backup, storage = _checked(world, name)
     except UserError as error:
         return Loading(error.message, failed=error.reason)
-    payload = {"path": backup.status.path, "digest": backup.status.manifest_digest}
+    payload = {
+        "path": backup.status.path,
+        "digest": backup.status.manifest_digest,
+        "databases": list(operation.spec.databases),
+    }
     call = PutTask(_task_id(operation, attempt), KIND, storage.spec, payload)
     return Loading(f"the agent is asked to load the Backup {name}", call=call)
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from coffer_common.resources.backup import BackupProgress
 from coffer_common.resources.operation import (
     Operation,
     OperationOutcome,
@@ -18,7 +19,7 @@ from coffer_operator.plan.finding import Truth
 class Progress:
     """How far an Operation is; times are RFC 3339.
 
-    `reason`: of its conditions, where that is not the phase.
+    `reason`: of its conditions, where that is not the phase. `amount`: in bytes, where they count.
     """
 
     phase: OperationPhase
@@ -30,6 +31,7 @@ class Progress:
     instance_uid: str | None = None
     reason: str | None = None
     outcome: OperationOutcome | None = None
+    amount: BackupProgress | None = None
 
 
 def wanted_status(operation: Operation, progress: Progress, now: datetime) -> dict[str, Any]:
@@ -50,6 +52,7 @@ def wanted_status(operation: Operation, progress: Progress, now: datetime) -> di
         instance_uid=progress.instance_uid or former.instance_uid,
         step=progress.step or former.step,
         message=message,
+        progress=progress.amount or former.progress,
         outcome=progress.outcome,
         started_at=progress.started_at or former.started_at,
         deadline=progress.deadline or former.deadline,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
+from coffer_common.resources.backup import BackupProgress
 from coffer_common.resources.instance_status import OperationInProgress
 from coffer_common.resources.operation import Operation, OperationPhase, OperationType
 from coffer_common.wire import EngineAction
@@ -202,6 +203,7 @@ def _advance(
         started_at=to_text(started_at),
         deadline=to_text(deadline),
         instance_uid=world.instance.metadata.uid,
+        amount=move.amount,
     )
     if world.now >= deadline and not move.done and move.failed is None:
         late = f"given up after its deadline: {move.message}"
@@ -223,14 +225,12 @@ def _advance(
     if move.done:
         completed = replace(running, phase=OperationPhase.COMPLETED, finished_at=to_text(world.now))
         return _patch(result, operation, completed, world.now, after_calls=bool(move.calls))
-    return _wake(
-        replace(
-            result,
-            current=_in_progress(operation, running),
-            restarting=operation.spec.type is OperationType.RESTART,
-        ),
-        deadline,
+    result = replace(
+        result,
+        current=_in_progress(operation, running),
+        restarting=operation.spec.type is OperationType.RESTART,
     )
+    return _wake(result, deadline if move.look_s is None else after(world.now, move.look_s))
 
 
 def _in_progress(operation: Operation, progress: Progress) -> OperationInProgress:
@@ -266,6 +266,8 @@ class _Move:
     failed: str | None = None  # the reason, in one word
     calls: tuple[EngineCall | PutTask | CancelTask, ...] = ()
     deletes: tuple[Delete, ...] = ()
+    amount: BackupProgress | None = None
+    look_s: float | None = None  # when there is more to tell
 
 
 def _restart(turn: _Turn) -> _Move:
@@ -343,7 +345,15 @@ def _load(turn: _Turn) -> _Move:
     """A dump into the instance that serves."""
     loading = load_databases(turn.world, turn.operation, turn.view)
     calls = (loading.call,) if loading.call is not None else ()
-    return _Move(STEP_LOAD, loading.message, done=loading.done, failed=loading.failed, calls=calls)
+    return _Move(
+        STEP_LOAD,
+        loading.message,
+        done=loading.done,
+        failed=loading.failed,
+        calls=calls,
+        amount=loading.progress,
+        look_s=loading.look_s,
+    )
 
 
 _MOVES: Final[Mapping[OperationType, Callable[[_Turn], _Move]]] = {

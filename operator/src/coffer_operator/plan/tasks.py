@@ -99,6 +99,16 @@ def _progress(task: TaskStatus, rate: int | None, now: datetime) -> BackupProgre
     )
 
 
+def all_of(task: TaskStatus, now: datetime) -> BackupProgress:
+    """The progress of an attempt that is complete."""
+    return BackupProgress(
+        bytes_done=task.bytes_done,
+        bytes_total=task.bytes_total,
+        percent=100,
+        updated_at=to_text(now),
+    )
+
+
 def overdue_at(progress: BackupProgress | None, now: datetime) -> datetime:
     """When an attempt is given up unless it moves."""
     moved = from_text(progress.updated_at) if progress is not None else None

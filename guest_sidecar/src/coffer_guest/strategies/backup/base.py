@@ -109,6 +109,14 @@ class BackupStrategy(ABC):
         """Start what takes the stream into the running engine. Of logical strategies only."""
         raise NotImplementedError(f"{cls.name} restores nothing into a running {cls.manager}")
 
+    @classmethod
+    def selected(cls, sink: Sink, databases: Sequence[str], held: Sequence[str]) -> Sink:
+        """Passes on to the sink what is of these databases; `held` are all that the stream has.
+
+        It raises UserError for a stream that it cannot take apart. Of logical strategies only.
+        """
+        raise NotImplementedError(f"{cls.name} does not tell databases apart")
+
 
 def load(name: str) -> type[BackupStrategy]:
     """The strategy of this name. Raises UserError."""

@@ -4,6 +4,7 @@ A logical backup: it is read in one transaction, and loaded into an instance tha
 tables with their rows, triggers, routines and events; no accounts, no position.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar, Final
 
 from coffer_common.errors import UserError
@@ -13,6 +14,7 @@ from coffer_guest.engines.mariadb.session import Query, Sessions
 from coffer_guest.pipeline.process import ChildSink, ChildSource, Sink, Source
 from coffer_guest.pipeline.stop import Stop
 from coffer_guest.strategies.backup.base import BackupStrategy, Description, Scene
+from coffer_guest.strategies.backup.statements import Selected, Selection
 
 _TOOL: Final = "mariadb-dump"
 _PACKET: Final = "--max-allowed-packet=1G"
@@ -100,3 +102,7 @@ class MySQLDump(BackupStrategy):
                 "--batch",
             ]
         )
+
+    @classmethod
+    def selected(cls, sink: Sink, databases: Sequence[str], held: Sequence[str]) -> Sink:
+        return Selected(sink, Selection(databases, held))
