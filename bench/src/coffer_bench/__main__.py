@@ -13,7 +13,7 @@ import click
 from pymysql import MySQLError
 from rich.console import Console
 
-from coffer_bench import backups, configuration, cost, creation, recovery
+from coffer_bench import backups, configuration, cost, creation, recovery, writes
 from coffer_bench.report import Figure, as_json, ratio, show
 from coffer_bench.scene import Scene, scene
 from coffer_common.errors import CofferError
@@ -40,6 +40,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "cost": cost.requests_and_memory,
     "recovery": recovery.killed_engines,
     "configuration": configuration.edit_to_live,
+    "writes": writes.commits,
     "backups": backups.full_increment_restore,
     "scale": cost.a_thousand_objects,
 }

@@ -71,7 +71,7 @@ COFFER = Side("coffer", INSTANCE, "{}", "{}-rw", PASSWORD)
 
 
 def flavor() -> Object:
-    """As large as the floor: 512 MiB, and no CPU limit that two cores could reach."""
+    """As large as the floor: 512 MiB and two processors."""
     return {
         "apiVersion": "coffer.dev/v1alpha1",
         "kind": "Flavor",
@@ -98,7 +98,14 @@ def coffer_instance(name: str, **spec: Any) -> Object:
             "datastore": {"type": "mariadb"},
             "flavor": FLAVOR_NAME,
             "volume": {"size": "1Gi"},
-            "users": [{"name": USER, "passwordSecretRef": {"name": "app-password"}}],
+            "databases": [{"name": floor.DATABASE}],
+            "users": [
+                {
+                    "name": USER,
+                    "passwordSecretRef": {"name": "app-password"},
+                    "databases": [floor.DATABASE],
+                }
+            ],
             "deletionPolicy": "Delete",
             **spec,
         },

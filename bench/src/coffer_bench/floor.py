@@ -1,13 +1,14 @@
 """The floor: a plain StatefulSet of the same engine that initialises itself.
 
-The least that Kubernetes itself needs for a database of this image: no operator, no users beyond
-one for the query, no TLS. Everything that Coffer takes above it is Coffer's own time.
+The least that Kubernetes itself needs for a database of this image: no operator, one database with
+one user, no TLS. Everything that Coffer takes above it is Coffer's own time.
 """
 
 from typing import Any
 
 Object = dict[str, Any]
 PASSWORD = "floor"
+DATABASE = "bench"
 
 _INITIALISE = """
 set -eu
@@ -36,6 +37,8 @@ def objects(name: str, image: str, *, loop: bool = False) -> list[Object]:
             "metadata": {"name": name},
             "data": {
                 "init.sql": f"CREATE USER IF NOT EXISTS app@'%' IDENTIFIED BY '{PASSWORD}';\n"
+                f"CREATE DATABASE IF NOT EXISTS {DATABASE};\n"
+                f"GRANT ALL ON {DATABASE}.* TO app@'%';\n"
             },
         },
         {
@@ -80,7 +83,7 @@ def _pod(name: str, image: str, loop: bool) -> Object:
                 "command": ["sh", "-c", _FOR_EVER if loop else _ONCE],
                 "resources": {
                     "requests": {"memory": "512Mi", "cpu": "25m"},
-                    "limits": {"memory": "512Mi", "cpu": "250m"},
+                    "limits": {"memory": "512Mi", "cpu": "2"},  # as the flavor of the instances
                 },
                 "readinessProbe": {
                     "exec": {"command": ["mariadb", "--socket=/tmp/s", "-uroot", "-eSELECT 1"]},
