@@ -147,7 +147,7 @@ def taken(path: str = "u-1/base/b-1", **more: Any) -> Object:
     """The status of a Backup that is completed."""
     return {
         "phase": "Completed",
-        "message": "full backup of 17.6 MB, 0.8 MB stored",
+        "message": "full backup of 17MiB, 753KiB stored",
         "path": path,
         "location": f"s3://backups/{path}",
         "type": "full",

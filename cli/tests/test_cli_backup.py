@@ -107,15 +107,14 @@ def test_create_follows_to_the_end(run: Run, api: FakeApi) -> None:
     assert done.exit_code == 0
     assert done.stdout.splitlines() == [
         "backup.coffer.dev/sunday created",
-        "backup.coffer.dev/sunday completed in 16s, 753KiB stored: "
-        "full backup of 17.6 MB, 0.8 MB stored",
+        "backup.coffer.dev/sunday completed in 16s: full backup of 17MiB, 753KiB stored",
     ]
     assert done.stderr.splitlines() == [
         "sunday: New: waiting for the operator to take notice",
         "sunday: New: waits for its turn",
         "sunday: Running: it is taken by orders (3%, 30MiB of 1000MiB, 80MiB/s)",
         "sunday: Running: it is taken by orders (42%, 420MiB of 1000MiB, 80MiB/s)",
-        "sunday: Completed: full backup of 17.6 MB, 0.8 MB stored",
+        "sunday: Completed: full backup of 17MiB, 753KiB stored",
     ]
 
 

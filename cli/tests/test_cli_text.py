@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coffer_cli.text import age, duration, fields, size, table
+from coffer_cli.text import age, duration, fields, table
 
 YEAR_S = 365 * 24 * 3600
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "y": YEAR_S}
@@ -82,17 +82,3 @@ def test_fields_align_their_values() -> None:
     assert fields([("Name", "orders"), ("Read-only host", "x")]) == (
         "Name:            orders\nRead-only host:  x"
     )
-
-
-@pytest.mark.parametrize(
-    ("size_bytes", "text"),
-    [
-        (0, "0B"),
-        (1023, "1023B"),
-        (1536, "1.5KiB"),
-        (12 * 1024**3, "12GiB"),
-        (5000 * 1024**4, "5000TiB"),
-    ],
-)
-def test_sizes(size_bytes: int, text: str) -> None:
-    assert size(size_bytes) == text

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coffer_common.quantity import parse, parse_bytes, parse_cores
+from coffer_common.quantity import counted, parse, parse_bytes, parse_cores, readable
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,21 @@ def test_bytes_are_never_fewer_than_asked_for(value: Fraction) -> None:
 def test_cores_are_rounded_up_to_the_millicore() -> None:
     assert parse_cores("0.25") == parse_cores("250m") == Fraction(1, 4)
     assert parse_cores("1u") == Fraction(1, 1000)
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "text"),
+    [
+        (0, "0B"),
+        (1023, "1023B"),
+        (1536, "1.5KiB"),
+        (12 * 1024**3, "12GiB"),
+        (5000 * 1024**4, "5000TiB"),
+    ],
+)
+def test_sizes(size_bytes: int, text: str) -> None:
+    assert readable(size_bytes) == text
+
+
+def test_a_count_has_its_noun() -> None:
+    assert [counted(number, "key") for number in (0, 1, 2)] == ["0 keys", "1 key", "2 keys"]

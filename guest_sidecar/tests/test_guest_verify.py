@@ -87,7 +87,7 @@ def test_tables_of_a_restored_mariadb(mariadb_pod: MakePod, vault: Vault) -> Non
     pod = restored_whole(mariadb_pod(), vault, taken.path)
     sound = verify(pod)
     assert sound.state is TaskState.COMPLETED, sound
-    assert sound.message.startswith("2 tables in 2 databases are sound")
+    assert sound.message.startswith("found sound: 2 tables in 2 databases, ")
     assert sound.result == {"tables": 2, "databases": 2}
     rows(pod, "CREATE VIEW shop.v AS SELECT * FROM shop.orders", "DROP TABLE `odd-name`.aria")
     assert verify(pod).result == {"tables": 1, "databases": 1}, "a view holds no data"

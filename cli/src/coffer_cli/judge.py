@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
-from coffer_cli.text import size
+from coffer_common.quantity import readable
 
 # of an instance attached to a configuration group, and reasons of its ConfigurationApplied
 _FAILED_STATES: Final = ("Refused", "RolledBack")
@@ -49,12 +49,12 @@ class Meter:
     @property
     def text(self) -> str:
         """`42%, 1.2GiB of 2.9GiB, 80MiB/s`."""
-        whole = f" of {size(self.total_bytes)}" if self.total_bytes else ""
-        parts = [f"{size(self.done_bytes)}{whole}"]
+        whole = f" of {readable(self.total_bytes)}" if self.total_bytes else ""
+        parts = [f"{readable(self.done_bytes)}{whole}"]
         if self.percent is not None:
             parts.insert(0, f"{self.percent}%")
         if self.bytes_per_second is not None:
-            parts.append(f"{size(self.bytes_per_second)}/s")
+            parts.append(f"{readable(self.bytes_per_second)}/s")
         return ", ".join(parts)
 
 

@@ -68,16 +68,6 @@ def fields(pairs: Sequence[tuple[str, str]], indent: str = "", width: int = 0) -
     )
 
 
-def size(size_bytes: int) -> str:
-    """Bytes as a person reads them: 512B, 1.5KiB, 12GiB."""
-    value = float(size_bytes)
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if value < 1024 or unit == "TiB":
-            break
-        value /= 1024
-    return f"{value:.0f}{unit}" if value >= 10 or unit == "B" else f"{value:.1f}{unit}"
-
-
 def printable(text: str) -> str:
     """One line, and nothing in it that a terminal would obey: messages may quote a tenant."""
     return "".join(c if c.isprintable() else " " for c in text)

@@ -32,7 +32,7 @@ def parse_assignments(arguments: Sequence[str]) -> Values:
             raise CliError(f"{argument!r}: write NAME=VALUE", Exit.USAGE)
         if name in values:
             raise CliError(f"{name} is given twice", Exit.USAGE)
-        values[name] = value
+        values[name] = value.strip()
     return values
 
 

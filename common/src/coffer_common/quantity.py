@@ -46,3 +46,18 @@ def parse_bytes(text: str) -> int:
 def parse_cores(text: str) -> Fraction:
     """CPU cores, rounded up to the millicore, the finest that Kubernetes schedules."""
     return Fraction(math.ceil(parse(text) * 1000), 1000)
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 table`, `2 tables`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def readable(size_bytes: int) -> str:
+    """Bytes as a person reads them: 512B, 1.5KiB, 12GiB."""
+    value = float(size_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1024 or unit == "TiB":
+            break
+        value /= 1024
+    return f"{value:.0f}{unit}" if value >= 10 or unit == "B" else f"{value:.1f}{unit}"

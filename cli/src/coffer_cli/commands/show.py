@@ -11,7 +11,8 @@ from coffer_cli.api import EVENT, INSTANCE, OPERATION, Api, Object
 from coffer_cli.app import App, cluster_options, complete_instances, output_option, pass_app
 from coffer_cli.commands.list import datastore
 from coffer_cli.errors import ApiError, Exit
-from coffer_cli.text import NONE, age, fields, size, table
+from coffer_cli.text import NONE, age, fields, table
+from coffer_common.quantity import readable
 
 _RECENT = 10  # operations and events shown
 
@@ -114,7 +115,7 @@ def _volume(obj: Object) -> str:
     if asked.get("storageClassName"):
         text += f" of class {asked['storageClassName']}"
     if found.get("usedBytes") is not None:
-        text += f", {size(found['usedBytes'])} used"
+        text += f", {readable(found['usedBytes'])} used"
     if found.get("usedPercent") is not None:
         text += f" ({found['usedPercent']}%)"
     return text

@@ -232,6 +232,7 @@ class BackupStatus(Resource):
     strategy: Annotated[str | None, Field(description="Strategy that took it.")] = None
     path: Annotated[str | None, Field(description="Where it is, below the prefix.")] = None
     location: Annotated[str | None, Field(description="URL of the backup.")] = None
+    size: Annotated[str | None, Field(description="sizeBytes for people, as 1.5GiB.")] = None
     size_bytes: Annotated[int | None, Field(description="Bytes in the bucket.")] = None
     raw_bytes: Annotated[int | None, Field(description="Bytes before compression.")] = None
     checksum: Annotated[str | None, Field(description="SHA-256 of the plain stream.")] = None

@@ -12,6 +12,7 @@ from coffer_common.resources.base import (
     Condition,
     Metadata,
     Resource,
+    cel,
 )
 
 
@@ -42,7 +43,13 @@ class S3Spec(Resource):
         Field(
             description="URL of the server; without it, Amazon's for the region.",
             max_length=1024,
-            pattern=r"^https?://[^\s/?#]+/?$",
+            json_schema_extra=cel(
+                (
+                    "self.matches('^https?://[^ /?#@]+/?$')",
+                    "endpoint is http:// or https:// and a host, with :port if need be; no path, "
+                    "and no credentials, which are in the Secret of credentialsSecretRef",
+                )
+            ),
         ),
     ] = None
     region: Annotated[str, Field(description="Region.", min_length=1, max_length=64)] = "us-east-1"
@@ -50,16 +57,29 @@ class S3Spec(Resource):
         str,
         Field(
             description="Name of the bucket; it must exist.",
-            pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
             max_length=63,
+            json_schema_extra=cel(
+                (
+                    "self.matches('^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$')",
+                    "bucket is 3 to 63 lower-case letters, digits, '.' and '-', and begins and ends"
+                    " with a letter or digit",
+                )
+            ),
         ),
     ]
     prefix: Annotated[
         str,
         Field(
             description="Folder in the bucket.",
-            pattern=r"^([A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*)?$",
             max_length=256,
+            json_schema_extra=cel(
+                (
+                    "self.matches('^([A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*)?$') && "
+                    "self.split('/').all(folder, folder != '.' && folder != '..')",
+                    "prefix is folders of letters, digits, '.', '_' and '-', with one / between "
+                    "them and none at its ends; none of them is . or ..",
+                )
+            ),
         ),
     ] = ""
     path_style: Annotated[

@@ -168,7 +168,7 @@ KINDS: Final = (
             Column("Type", ".status.type", "What was taken."),
             Column("Phase", ".status.phase", "Where it is in its life."),
             Column("Done%", ".status.progress.percent", "How far it is.", "integer"),
-            Column("Size", ".status.sizeBytes", "Bytes in the bucket.", "integer"),
+            Column("Size", ".status.size", "What is in the bucket."),
             Column("Status", ".status.message", "What it waits for, or why it failed."),
             Column("Ready", _READY.path, _READY.description, wide=True),
             Column("Storage", ".spec.storageRef.name", "Where it is.", wide=True),

@@ -218,6 +218,13 @@ def _named_parent(world: BackupWorld, instance: DatabaseInstance, name: str) -> 
         raise WaitError(reasons.PARENT_NOT_READY, f"waits for its parent, the Backup {name}")
     if not _fits(found, world, instance):
         raise _of_another(name)
+    family = _family(world, instance)
+    if found.status.strategy not in family | {None}:
+        raise UserError(
+            reasons.PARENT_UNFIT,
+            f"spec.parentRef: the Backup {name} is by {found.status.strategy}, which an increment "
+            f"cannot continue; name one by {' or '.join(sorted(family - {None}))}, or none",
+        )
     return found.status.path
 
 

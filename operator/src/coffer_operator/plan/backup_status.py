@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
+from coffer_common.quantity import readable
 from coffer_common.resources.backup import (
     Backup,
     BackupPhase,
@@ -84,6 +85,7 @@ def completed(
         strategy=result.strategy,
         path=result.path,
         location=result.location,
+        size=readable(result.size_bytes),
         size_bytes=result.size_bytes,
         raw_bytes=result.plain_bytes,
         checksum=result.plain_sha256,

@@ -15,9 +15,10 @@ from coffer_cli.backups import backup_name, manifest, unique
 from coffer_cli.errors import ApiError, CliError, Exit
 from coffer_cli.judge import Outcome, View
 from coffer_cli.progress import progress
-from coffer_cli.text import NONE, size, table
+from coffer_cli.text import NONE, table
 from coffer_cli.waiting import Follower
 from coffer_common import naming
+from coffer_common.quantity import readable
 
 Entry = Mapping[str, Any]  # one backup of a listing
 
@@ -155,7 +156,7 @@ def _show(entries: Sequence[Entry], known: Mapping[str, str], form: str) -> None
             str(entry.get("instance") or NONE),
             str(entry.get("type") or NONE),
             f"{entry.get('datastore')} {entry.get('engineVersion')}",
-            size(int(entry.get("sizeBytes") or 0)),
+            readable(int(entry.get("sizeBytes") or 0)),
             str(entry.get("finishedAt") or NONE),
             str((entry.get("verified") or {}).get("result") or NONE),
             known.get(str(entry["path"]), NONE),

@@ -18,7 +18,7 @@ from coffer_cli.app import (
 from coffer_cli.backups import backup_name, choose_storage, manifest
 from coffer_cli.errors import CliError, Exit
 from coffer_cli.progress import progress
-from coffer_cli.text import duration, size
+from coffer_cli.text import duration
 from coffer_cli.waiting import Follower
 
 
@@ -102,9 +102,8 @@ def summary(obj: Object) -> str:
     status = obj.get("status") or {}
     took = status.get("durationSeconds")
     far = f" in {duration(took)}" if took is not None else ""
-    stored = f", {size(status['sizeBytes'])} stored" if "sizeBytes" in status else ""
     said = status.get("message") or "it is there"
-    return f"{BACKUP.resource}/{obj['metadata']['name']} completed{far}{stored}: {said}"
+    return f"{BACKUP.resource}/{obj['metadata']['name']} completed{far}: {said}"
 
 
 def _kind(*, full: bool, incremental: bool, parent: str | None) -> str:

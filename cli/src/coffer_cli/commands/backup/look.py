@@ -16,7 +16,8 @@ from coffer_cli.app import (
     pass_app,
 )
 from coffer_cli.commands.show import conditions, events, section
-from coffer_cli.text import NONE, age, duration, fields, size
+from coffer_cli.text import NONE, age, duration, fields
+from coffer_common.quantity import readable
 
 
 @click.command("list")
@@ -141,8 +142,8 @@ def _proof(status: Object, now: datetime) -> str:
 def _sizes(status: Object) -> str | None:
     if status.get("sizeBytes") is None:
         return None
-    raw = f", of {size(status['rawBytes'])}" if status.get("rawBytes") is not None else ""
-    return f"{size(status['sizeBytes'])}{raw}"
+    raw = f", of {readable(status['rawBytes'])}" if status.get("rawBytes") is not None else ""
+    return f"{readable(status['sizeBytes'])}{raw}"
 
 
 def _engine(status: Object) -> str | None:
@@ -175,7 +176,7 @@ def _done(item: Object) -> str:
 
 
 def _bytes(value: int | None) -> str:
-    return NONE if value is None else size(value)
+    return NONE if value is None else readable(value)
 
 
 def _verified(item: Object) -> str:

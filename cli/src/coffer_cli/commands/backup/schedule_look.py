@@ -10,8 +10,9 @@ from coffer_cli import judge, output
 from coffer_cli.api import BACKUP, BACKUP_SCHEDULE, Api, Object
 from coffer_cli.app import App, cluster_options, complete_schedules, output_option, pass_app
 from coffer_cli.commands.show import conditions, events, section, with_message
-from coffer_cli.text import NONE, age, fields, size, table
+from coffer_cli.text import NONE, age, fields, table
 from coffer_common.naming import LABEL_SCHEDULE
+from coffer_common.quantity import readable
 
 _RECENT: Final = 10  # backups shown
 _RULES: Final = {
@@ -130,7 +131,7 @@ def _backups(api: Api, obj: Object, now: datetime) -> str:
             str(item["metadata"]["name"]),
             str(_status(item).get("type") or item["spec"].get("type") or "full"),
             judge.backup(item).phase,
-            size(_status(item)["sizeBytes"]) if "sizeBytes" in _status(item) else NONE,
+            readable(_status(item)["sizeBytes"]) if "sizeBytes" in _status(item) else NONE,
             str((_status(item).get("verified") or {}).get("result") or NONE),
             age(item["metadata"].get("creationTimestamp"), now),
         )

@@ -7,6 +7,7 @@ no data.
 from typing import Final
 
 from coffer_common.errors import UserError
+from coffer_common.quantity import counted
 from coffer_guest.engines.mariadb import account, configuration
 from coffer_guest.engines.mariadb.driver import pymysql
 from coffer_guest.engines.mariadb.session import Query, Sessions, is_later
@@ -55,7 +56,8 @@ def _check_all(query: Query, context: TaskContext) -> Outcome:
     users = [database for database, *_ in tables if database not in _SYSTEM]
     databases = len(set(users))
     return Outcome(
-        f"{len(users)} tables in {databases} databases are sound, and so are the server's own",
+        f"found sound: {counted(len(users), 'table')} in {counted(databases, 'database')}, and the "
+        "server's own",
         {"tables": len(users), "databases": databases},
     )
 

@@ -7,6 +7,7 @@ from starting. So what is left to see is that it has loaded, and what.
 import asyncio
 from collections.abc import Iterator
 
+from coffer_common.quantity import counted
 from coffer_guest.engines.base import EngineUnavailable
 from coffer_guest.engines.redis import acl, configuration
 from coffer_guest.engines.redis.session import Session
@@ -29,7 +30,7 @@ def outcome(info: str) -> Outcome:
     counts = [count for count in found if count is not None]
     total, databases = sum(counts), len(counts)
     return Outcome(
-        f"the snapshot was loaded: {total} keys in {databases} databases",
+        f"the snapshot was loaded: {counted(total, 'key')} in {counted(databases, 'database')}",
         {"keys": total, "databases": databases},
     )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from coffer_common.errors import Permanent, UserError
+from coffer_common.quantity import readable
 from coffer_common.wire import BackupResult, BackupTask
 from coffer_guest.paths import Paths
 from coffer_guest.pipeline import archive
@@ -39,8 +40,8 @@ def backup(context: TaskContext) -> Outcome:
         taking = _Taking(context, task, access, stop)
         manifest = taking.run()
         result = _result(access, taking.location, manifest)
-    megabytes = result.plain_bytes / 1e6
-    message = f"{result.type} backup of {megabytes:.1f} MB, {result.size_bytes / 1e6:.1f} MB stored"
+    plain, stored = readable(result.plain_bytes), readable(result.size_bytes)
+    message = f"{result.type} backup of {plain}, {stored} stored"
     return Outcome(message, result.model_dump(mode="json"))
 
 
