@@ -207,11 +207,11 @@ def test_what_is_set_by_hand_is_put_right_and_told_once(pod: Pod) -> None:
     )
     pod.kill_agent()  # nor does it matter when it happens
     by_hand(pod, "SET GLOBAL wait_timeout = 4321")
-    by_hand(pod, "SET GLOBAL max_connections = 98")
+    by_hand(pod, "SET GLOBAL max_connections = 98, query_cache_limit = 65536")
     pod.start_agent()
     found = until_configuration(pod, "drift is told", lambda found: found.drift is not None)
     assert found.drift is not None
-    assert found.drift.found == "98"
+    assert (found.drift.found, found.drift.others) == ("98", ("query_cache_limit",))
     assert (variable(pod, "max_connections"), variable(pod, "wait_timeout")) == (65, 4321)
     by_hand(pod, "SET GLOBAL max_connections = 99")
     by_hand(pod, "SET GLOBAL max_statement_time = 7")  # not ours: left alone

@@ -25,7 +25,7 @@ from sim_world import World, capture_log
 CONVERGE_S: Final = 45 * 60.0  # after the last fault, for everything to be as asked for
 IDLE_S: Final = 30 * 60.0  # in which nothing is written
 _LOOK_S: Final = 5.0
-PROBES: Final = 160  # requests in IDLE_S about an instance whose name is taken
+PROBES: Final = 200  # requests in IDLE_S about an instance whose name is taken: three a look
 SETTLE_S: Final = 120.0
 GROUP_SHARE: Final = 0.35  # of the runs are about a ConfigurationGroup
 

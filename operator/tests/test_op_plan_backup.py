@@ -337,6 +337,7 @@ def test_a_dump_in_between_breaks_no_chain() -> None:
             (full("old", "2026-11-20T00:00:00Z", instanceUid="another"),),
             ("Failed", "ParentUnfit"),
         ),
+        ((full("old", "2026-11-20T00:00:00Z", strategy="MySQLDump"),), ("Failed", "ParentUnfit")),
     ],
 )
 def test_a_named_parent_that_does_not_do(

@@ -73,6 +73,7 @@ class Drift(Wire):
     found: str
     restored: str
     at: str  # RFC 3339
+    others: tuple[str, ...] = ()  # parameters that were put right with it
 
 
 class ConfigurationStatus(Wire):

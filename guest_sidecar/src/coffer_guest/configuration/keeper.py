@@ -163,7 +163,10 @@ class Keeper:
             return None
         start = self._starts.get(view.configuration or "") if view is not None else None
         hindered = self._patience.hindered(record.behind(self._record))
-        return shown.status(self._record, self._process_of(view), start, hindered)
+        process = self._process_of(view)
+        if process is None and not self._seen[1]:
+            process = self._process  # what waited for a start waits until an engine answers
+        return shown.status(self._record, process, start, hindered)
 
     # --- turns ----------------------------------------------------------------------------------
     async def run(self) -> None:
@@ -300,7 +303,10 @@ class Keeper:
         self._brought = None
         await self._bring(engine, view, start, goal)
         first, now = found[0], time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        drift = Drift(name=first.name, found=first.found, restored=first.wanted, at=now)
+        others = tuple(one.name for one in found[1:])
+        drift = Drift(
+            name=first.name, found=first.found, restored=first.wanted, at=now, others=others
+        )
         _log.warning("set by somebody else, and put right: %s", found)
         await self._change(lambda present: present.model_copy(update={"drift": drift}))
 

@@ -14,7 +14,10 @@ from coffer_guest.files import write_file
 def status(
     record: Record, process: Process | None, started: Start | None, hindered: str | None
 ) -> ConfigurationStatus:
-    """For the operator; `started` is what the last process was started with. Pure."""
+    """For the operator. Pure.
+
+    `process`: whose word counts on what waits for a restart; `started`: with what the last one was.
+    """
     return ConfigurationStatus(
         accepted=record.wanted.hash if record.wanted else None,
         live=record.live.hash if record.live else None,

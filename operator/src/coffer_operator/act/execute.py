@@ -28,6 +28,7 @@ from coffer_operator.kube.api import (
     INSTANCE,
     OPERATION,
     POD,
+    PVC,
     ROLE_BINDING,
     SECRET,
     STATEFUL_SET,
@@ -322,17 +323,16 @@ class Executor:
         await self._api.delete(OPERATION, key.namespace, metadata.name, uid=metadata.uid)
 
 
-def _batches(applies: Sequence[Apply]) -> tuple[list[Apply], list[Apply], list[Apply]]:
-    """What may be applied at the same time, in order.
+def _batches(applies: Sequence[Apply]) -> tuple[list[Apply], ...]:
+    """What may be applied at the same time, in order; the first may be empty.
 
-    A StatefulSet starts work that needs the others. A RoleBinding comes last: the API server
-    refuses it (404) until its own cache has the Role, some milliseconds after that was written.
+    A volume stays when the rest goes: it is made when all names are ours. A StatefulSet starts
+    work that needs the others. A RoleBinding comes last: the API server refuses it (404) until its
+    own cache has the Role, some milliseconds after that was written.
     """
-    last = (STATEFUL_SET.kind, ROLE_BINDING.kind)
+    last = (PVC.kind, STATEFUL_SET.kind, ROLE_BINDING.kind)
     first = [a for a in applies if a.obj["kind"] not in last]
-    starting = [a for a in applies if a.obj["kind"] == STATEFUL_SET.kind]
-    binding = [a for a in applies if a.obj["kind"] == ROLE_BINDING.kind]
-    return first, starting, binding
+    return first, *([a for a in applies if a.obj["kind"] == kind] for kind in last)
 
 
 def _lacks_database(user: EnsureUser, failed: Sequence[Call]) -> bool:

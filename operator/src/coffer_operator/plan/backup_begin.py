@@ -195,14 +195,14 @@ def _parent(world: BackupWorld, instance: DatabaseInstance) -> str | None:
     return newest.status.path if newest is not None else None
 
 
-def _family(world: BackupWorld, instance: DatabaseInstance) -> frozenset[str | None]:
+def _family(world: BackupWorld, instance: DatabaseInstance) -> frozenset[str]:
     """Strategies that may continue one another: a dump in between is not to break a chain."""
     version = _version(world, instance)
     offered = version.spec.backup_strategies if version is not None else None
     names = {world.backup.spec.strategy}
     if offered is not None:
         names |= {offered.full, offered.incremental}
-    return frozenset(names - {None})
+    return frozenset(name for name in names if name is not None)
 
 
 def _named_parent(world: BackupWorld, instance: DatabaseInstance, name: str) -> str | None:
@@ -219,11 +219,12 @@ def _named_parent(world: BackupWorld, instance: DatabaseInstance, name: str) -> 
     if not _fits(found, world, instance):
         raise _of_another(name)
     family = _family(world, instance)
-    if found.status.strategy not in family | {None}:
+    strategy = found.status.strategy
+    if strategy is not None and strategy not in family:
         raise UserError(
             reasons.PARENT_UNFIT,
-            f"spec.parentRef: the Backup {name} is by {found.status.strategy}, which an increment "
-            f"cannot continue; name one by {' or '.join(sorted(family - {None}))}, or none",
+            f"spec.parentRef: the Backup {name} is by {strategy}, which an increment cannot "
+            f"continue; name one by {' or '.join(sorted(family))}, or none",
         )
     return found.status.path
 

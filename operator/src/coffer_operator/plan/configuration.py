@@ -150,24 +150,25 @@ def _entries(
         if version is None:
             found += (_told(m, AttachedState.WAITING, "its version is unknown") for m in members)
             continue
-        unfit = mismatch(world.group, version)
-        if unfit is not None:
-            found += (_told(m, AttachedState.WAITING, unfit.message) for m in members)
-            continue
+        if mismatch(world.group, version) is not None:
+            continue  # naming a group of another datastore is not being attached to it
         try:
             wanted = wanted_request(world.group, version, world.catalogue)
         except UserError as invalid:
             if invalid.reason == reasons.CONFIGURATION_INVALID:  # else it is the catalogue's fault
                 forbidden = forbidden or _of_version(invalid, version_name)
             found += (
-                _told(m, AttachedState.WAITING, "there are no valid values to apply")
+                _told(m, AttachedState.WAITING, "they are not valid for it; it keeps what it has")
                 for m in members
             )
             continue
         if wanted.invalid is not None and error is None:
             told = UserError(reasons.CONFIGURATION_INVALID, wanted.invalid)
             forbidden = forbidden or _of_version(told, version_name)
-            found += (_told(m, AttachedState.WAITING, "they are not valid for it") for m in members)
+            found += (
+                _told(m, AttachedState.WAITING, "they are not valid for it; it keeps what it has")
+                for m in members
+            )
             continue
         rollout = roll_out(members, wanted.request, world.group.spec.rollout.max_concurrent)
         found += (_entry(member, wanted.request, rollout) for member in members)
@@ -272,12 +273,10 @@ def _progress(attached: list[AttachedInstance]) -> str:
     names: dict[AttachedState, list[str]] = {}
     for one in attached:
         names.setdefault(one.state, []).append(one.name)
-    done = len(names.get(AttachedState.APPLIED, ())) + len(
-        names.get(AttachedState.PENDING_RESTART, ())
-    )
-    text = f"{done} of {len(attached)} instances have the values"
+    done = len(names.get(AttachedState.APPLIED, ()))
+    text = f"{done} of {len(attached)} instances have all values"
     if pending := names.get(AttachedState.PENDING_RESTART):
-        text += f"; to be restarted: {some(pending)}"
+        text += f"; all but some until their next restart: {some(pending)}"
     if away := names.get(AttachedState.UNREACHABLE):
         text += f"; cannot be reached, and will follow: {some(away)}"
     return text

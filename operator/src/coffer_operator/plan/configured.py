@@ -207,9 +207,10 @@ def _report(
     drift = former.drift if former is not None else None
     if said.drift is not None:
         what = said.drift
-        drift = one_line(f"{what.name} was {what.found}, put back to {what.restored} at {what.at}")[
-            :_MAX_DRIFT
-        ]
+        text = f"{what.name} was {what.found}, put back to {what.restored} at {what.at}"
+        if what.others:
+            text += f", and with it {some(what.others)}"
+        drift = one_line(text)[:_MAX_DRIFT]
     report = ConfigurationReport(
         group=group, hash=said.live, pending_restart=said.pending_restart, drift=drift
     )

@@ -256,7 +256,7 @@ def _last_steps(world: World, view: _View, accounts: Accounts | None) -> Finding
 
 
 def _apply(world: World, view: _View) -> tuple[Apply, ...]:
-    """The volume first: its annotations keep what is settled, should we die half-way."""
+    """All that is to be there; execute knows the order."""
     if view.blueprint is None or not view.may_apply:
         return ()
     volume = (apply_volume(view.blueprint),) if view.volume.make else ()

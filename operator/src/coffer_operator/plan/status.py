@@ -36,8 +36,13 @@ from coffer_operator.plan.known import Known
 from coffer_operator.plan.serving import Serving
 from coffer_operator.plan.target import Target
 from coffer_operator.plan.volume import VolumeVerdict, used_percent
+from coffer_operator.plan.wording import some
 from coffer_operator.plan.world import World
 
+_NOT_IN_FORCE: Final = frozenset(
+    {reasons.REFUSED, reasons.ROLLED_BACK, reasons.CONFIGURATION_INVALID}
+)
+_SERVES: Final = "the instance serves as it was asked to"
 PROGRESS_DEADLINE_S: Final = 1800.0  # Trove's time for a guest to come up
 
 
@@ -162,20 +167,31 @@ def _is_outdated(world: World, found: Findings) -> bool:
 
 def _restart_required(conditions: Conditions, world: World, found: Findings) -> None:
     """The condition, while there is something that only a restart brings."""
-    outdated, pending = _is_outdated(world, found), found.configured.pending
-    why = []
-    if outdated:
-        why.append("flavor, image or scheduling changed since the pod was made")
-    if pending:
-        why.append(f"parameters that take effect at a restart: {', '.join(pending)}")
-    if not why:
+    awaited = _awaiting_restart(world, found)
+    if not awaited:
         return
     maintenance = world.instance.spec.maintenance
     how = "run a Restart operation"
     if maintenance is not None and maintenance.auto_restart:
         how = "it is done in the maintenance window, or run a Restart operation"
-    reason = reasons.OUTDATED if outdated else reasons.PENDING_RESTART
-    conditions.add("RestartRequired", Truth.TRUE, reason, f"{'; '.join(why)}; {how}")
+    reason = reasons.OUTDATED if _is_outdated(world, found) else reasons.PENDING_RESTART
+    text = f"a restart is needed for {' and '.join(awaited)}; {how}"
+    conditions.add("RestartRequired", Truth.TRUE, reason, text)
+
+
+def _serving_text(world: World, found: Findings) -> str:
+    """What an instance that serves lacks of what it was asked for."""
+    applied, awaited = found.configured.applied, _awaiting_restart(world, found)
+    if applied is not None and applied.reason in _NOT_IN_FORCE:
+        return f"it serves, without the values of its ConfigurationGroup: {applied.message}"
+    return f"it serves; a restart is needed for {' and '.join(awaited)}" if awaited else _SERVES
+
+
+def _awaiting_restart(world: World, found: Findings) -> list[str]:
+    """What only a restart brings into force."""
+    outdated, pending = _is_outdated(world, found), found.configured.pending
+    changed = ["flavor, image or scheduling, changed since the pod was made"] if outdated else []
+    return changed + ([f"the parameters {some(pending)}"] if pending else [])
 
 
 def _configuration_applied(
@@ -216,7 +232,7 @@ def _ready(conditions: Conditions, world: World, found: Findings) -> None:
         conditions.add("Reconciling", Truth.TRUE, reasons.RESTARTING, message)
         return
     if obstacle is None:
-        conditions.add("Ready", Truth.TRUE, reasons.READY, "the instance serves as it was asked to")
+        conditions.add("Ready", Truth.TRUE, reasons.READY, _serving_text(world, found))
         return
     reason, message = obstacle.reason, obstacle.message
     late = _is_late(world, obstacle)
