@@ -9,7 +9,7 @@ import pytest
 from coffer_common.resources.backup import Backup
 from coffer_common.wire import BackupTask, EngineState, TaskState, TaskStatus
 from coffer_operator.plan.backup import FINALIZER, plan_backup
-from coffer_operator.plan.backup_begin import BEGIN_WITHIN_S
+from coffer_operator.plan.backup_begin import BEGIN_WITHIN_S, why_full
 from coffer_operator.plan.backup_world import BackupWorld
 from coffer_operator.plan.model import CancelTask, PutTask
 from coffer_operator.plan.storage_secrets import open_secrets, whole_access
@@ -326,6 +326,32 @@ def test_a_dump_in_between_breaks_no_chain() -> None:
     world = backup_world(backup(type="incremental"), others=others)
     assert parent_of(world) == f"{UID}/base/files"
     assert parent_of(replace(world, others=others[1:])) == f"{UID}/base/dump", "the agent says why"
+
+
+def proof(result: str) -> dict[str, Any]:
+    return {"time": "2026-11-21T12:00:00Z", "result": result}
+
+
+def test_no_increment_on_what_is_known_not_to_restore() -> None:
+    """An increment on it could not be restored either; a proof of one is one of all it needs."""
+    sunday = full("sunday", "2026-11-20T00:00:00Z", verified=proof("Failed"))
+    monday = full("monday", "2026-11-21T00:00:00Z", parent=f"{UID}/base/sunday")
+    world = backup_world(backup(type="incremental"), others=(sunday, monday))
+    assert parent_of(world) is None
+    passed = full(
+        "monday", "2026-11-21T00:00:00Z", parent=f"{UID}/base/sunday", verified=proof("Passed")
+    )
+    assert parent_of(replace(world, others=(sunday, passed))) == f"{UID}/base/monday"
+    newer = full("newer", "2026-11-22T00:00:00Z")
+    assert parent_of(replace(world, others=(sunday, monday, newer))) == f"{UID}/base/newer"
+    assert why_full(world) == "the test restore of sunday failed"
+    named = backup(type="incremental", parentRef={"name": "monday"})
+    errand = plan_backup(replace(world, backup=named))
+    assert phase(errand) == ("Failed", "ParentUnfit")
+    assert errand.status is not None
+    assert "the test restore of sunday failed; make a Backup of type full" in str(
+        errand.status["message"]
+    )
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,11 @@ class UploadSpec(Resource):
     concurrency: Annotated[int, Field(description="Parts under way.", ge=1, le=32)] = 4
     rate_limit: Annotated[
         str | None,
-        Field(description="Bytes per second and instance.", pattern=QUANTITY, max_length=16),
+        Field(
+            description="Bytes per second and instance that backups send; restores have no limit.",
+            pattern=QUANTITY,
+            max_length=16,
+        ),
     ] = None
 
 

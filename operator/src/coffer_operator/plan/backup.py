@@ -25,6 +25,7 @@ from coffer_operator.plan.backup_begin import (
     begin_deadline,
     judge_beginning,
     view_of,
+    why_full,
 )
 from coffer_operator.plan.backup_delete import plan_deletion
 from coffer_operator.plan.backup_status import (
@@ -271,7 +272,7 @@ def _complete(world: BackupWorld, task: TaskStatus) -> Errand:
         where = ".".join(str(part) for part in error.errors()[0]["loc"])
         text = f"the agent's result is not readable ({where}); operator and agent do not fit"
         return _tell(world, failed(world, reasons.RESULT_UNREADABLE, text))
-    return _tell(world, completed(world, result, task.message, task.started_at))
+    return _tell(world, completed(world, result, task.message, task.started_at, why_full(world)))
 
 
 def _attempt_failed(world: BackupWorld, failure: Failed) -> Errand:

@@ -4,6 +4,7 @@ Pure. One at a time per instance: the one that runs goes first, then the oldest.
 something of its own holds back nobody.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -192,7 +193,25 @@ def _parent(world: BackupWorld, instance: DatabaseInstance) -> str | None:
     newest = max(
         kin or fitting, key=lambda o: (o.status.finished_at or "", o.metadata.name), default=None
     )
-    return newest.status.path if newest is not None else None
+    if newest is None or disproved(newest, world.others) is not None:
+        return None
+    return newest.status.path
+
+
+def disproved(tip: Backup, others: Collection[Backup]) -> Backup | None:
+    """The one of a Backup and what it needs whose test restore failed; None: none that counts.
+
+    A proof of one is a proof of all that it needs.
+    """
+    by_path = {other.status.path: other for other in others}
+    current: Backup | None = tip
+    for _ in range(len(by_path) + 1):  # a chain that bites its own tail ends, too
+        if current is None or (current.status.verified is None and current.status.parent is None):
+            break
+        if current.status.verified is not None:
+            return current if current.status.verified.result == "Failed" else None
+        current = by_path.get(current.status.parent)
+    return None
 
 
 def _family(world: BackupWorld, instance: DatabaseInstance) -> frozenset[str]:
@@ -220,6 +239,9 @@ def _named_parent(world: BackupWorld, instance: DatabaseInstance, name: str) -> 
         raise _of_another(name)
     family = _family(world, instance)
     strategy = found.status.strategy
+    failed = disproved(found, world.others)
+    if failed is not None:
+        raise disproved_parent(name, failed)
     if strategy is not None and strategy not in family:
         raise UserError(
             reasons.PARENT_UNFIT,
@@ -242,7 +264,34 @@ def unfit_parent(backup: Backup, parent: Backup, instance_uid: str | None) -> Us
     uids = {instance_uid, status.instance_uid} - {None}
     if parent.spec.storage_ref != backup.spec.storage_ref or len(uids) > 1:
         return _of_another(name)
+    if parent.status.verified is not None and parent.status.verified.result == "Failed":
+        return disproved_parent(name, parent)
     return None
+
+
+def disproved_parent(name: str, failed: Backup) -> UserError:
+    """The error of a named parent that is known not to restore."""
+    which = "its test restore" if failed.metadata.name == name else _test_restore(failed)
+    return UserError(
+        reasons.PARENT_UNFIT,
+        f"spec.parentRef: the Backup {name} cannot be continued: {which} failed; make a Backup of "
+        "type full",
+    )
+
+
+def why_full(world: BackupWorld) -> str:
+    """Why a full backup was taken where an increment could have been; empty: nothing is known."""
+    spec, name = world.backup.spec, world.backup.metadata.name
+    if spec.type is not BackupType.INCREMENTAL or world.instance is None:
+        return ""
+    fitting = [o for o in world.others if o.metadata.name != name]
+    found = (disproved(o, world.others) for o in fitting if _fits(o, world, world.instance))
+    failed = next((one for one in found if one is not None), None)
+    return f"{_test_restore(failed)} failed" if failed is not None else ""
+
+
+def _test_restore(backup: Backup) -> str:
+    return f"the test restore of {backup.metadata.name}"
 
 
 def _of_another(name: str) -> UserError:

@@ -62,9 +62,14 @@ def failed(world: BackupWorld, reason: str, message: str) -> BackupStatus:
 
 
 def completed(
-    world: BackupWorld, result: BackupResult, message: str, begun_at: str | None
+    world: BackupWorld,
+    result: BackupResult,
+    message: str,
+    begun_at: str | None,
+    why_full: str = "",
 ) -> BackupStatus:
-    """What it came to be."""
+    """What it came to be; `why_full`: the operator's reason not to name a parent, if it had one."""
+    why_full = (why_full if world.backup.status.parent is None else "") or result.why_full
     begun = from_text(begun_at)
     position = result.position
     binlog = ":".join(position[name] for name in _BINLOG if name in position)
@@ -72,7 +77,7 @@ def completed(
         world,
         BackupPhase.COMPLETED,
         reasons.COMPLETED,
-        f"{message}; a full one, because {result.why_full}" if result.why_full else message,
+        f"{message}; a full one, because {why_full}" if result.why_full else message,
         finished_at=to_text(world.now),
         retry_at=None,
         progress=BackupProgress(

@@ -20,6 +20,7 @@ from coffer_operator.plan import reasons
 from coffer_operator.plan.agent import AgentView
 from coffer_operator.plan.model import CancelTask, PutTask
 from coffer_operator.plan.storage import is_ready
+from coffer_operator.plan.storage_spec import for_reading
 from coffer_operator.plan.tasks import (
     ATTEMPTS,
     Failed,
@@ -126,7 +127,7 @@ def _begin(world: World, operation: Operation, attempt: int) -> Loading:
         "digest": backup.status.manifest_digest,
         "databases": list(operation.spec.databases),
     }
-    call = PutTask(_task_id(operation, attempt), KIND, storage.spec, payload)
+    call = PutTask(_task_id(operation, attempt), KIND, for_reading(storage.spec), payload)
     return Loading(f"the agent is asked to load the Backup {name}", call=call)
 
 

@@ -7,7 +7,7 @@ the volume, and lays out nothing of its own.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -30,6 +30,7 @@ from coffer_operator.plan.finding import Finding, Severity
 from coffer_operator.plan.known import Known
 from coffer_operator.plan.model import CancelTask, PutTask
 from coffer_operator.plan.storage import is_ready
+from coffer_operator.plan.storage_spec import for_reading
 from coffer_operator.plan.tasks import Failed, begun, failure_of, find, progress_of
 from coffer_operator.plan.wording import one_line
 from coffer_operator.plan.world import RestoreSource, World
@@ -234,8 +235,20 @@ def _follow(
     if task is None:
         return _ask(world, report, storage)
     if task.state in (TaskState.FAILED, TaskState.CANCELLED):
-        return _attempt_failed(report, failure_of(task), world.now)
+        failed = failure_of(task)
+        named = _with_names(failed.message, world.restore_source or RestoreSource())
+        return _attempt_failed(report, replace(failed, message=named), world.now)
     return _under_way(world, report, task)
+
+
+def _with_names(text: str, source: RestoreSource) -> str:
+    """What the agent knows by path only, with the names of the Backups."""
+    known = [*source.chain.values(), *([source.backup] if source.backup is not None else [])]
+    for backup in known:
+        if backup.status.path and backup.status.path in text:
+            named = f"the Backup {backup.metadata.name} ({backup.status.path})"
+            text = text.replace(backup.status.path, named, 1)
+    return text
 
 
 def _task_id(world: World, attempt: int) -> str:
@@ -248,7 +261,7 @@ def _ask(world: World, report: RestoreReport, storage: BackupStorage | None) -> 
         stalled = Finding(Severity.STALLED, reasons.STORAGE_NOT_FOUND, text)
         return Restore(path=report.path, report=report, finding=stalled)
     payload = {"path": report.path, "digest": report.digest, "whole": _is_scratch(world.instance)}
-    call = PutTask(_task_id(world, report.attempt), KIND, storage.spec, payload)
+    call = PutTask(_task_id(world, report.attempt), KIND, for_reading(storage.spec), payload)
     return Restore(
         path=report.path,
         report=report,
@@ -310,7 +323,8 @@ def _waiting(report: RestoreReport, due: datetime) -> Restore:
 def _failed_for_good(report: RestoreReport) -> Restore:
     text = (
         f"the backup at {report.path} could not be restored: {report.message}; nothing was made in "
-        "its place: mend the cause, delete the instance and its claim, and create it again"
+        "its place: mend the cause or choose another Backup, delete the instance and its claim, "
+        "and create it again"
     )
     return Restore(
         path=report.path,

@@ -42,3 +42,8 @@ def check_storage(spec: BackupStorageSpec) -> list[UserError]:
             )
         )
     return errors
+
+
+def for_reading(spec: BackupStorageSpec) -> BackupStorageSpec:
+    """The storage as a restore reads it: upload.rateLimit holds back nobody who needs the data."""
+    return spec.model_copy(update={"upload": spec.upload.model_copy(update={"rate_limit": None})})
