@@ -132,7 +132,7 @@ def test_without_a_manifest_it_is_no_backup() -> None:
     with pytest.raises(Damaged, match="no complete backup"):
         load(store)
     with Stop() as stop:
-        swept = archive.sweep(store, "some", _later(), (), stop)
+        swept = archive.sweep(store, "some/prefix", _later(), (), stop)
     assert swept.folders == (HERE.path,)
     nothing_is_left(store)
 
@@ -225,13 +225,19 @@ def test_the_sweeper_takes_the_stale_and_nothing_else(harmed: MemoryStore) -> No
             harmed.put_small(where.data, b"half", stop)
         harmed.put_small("some/prefix/notes/base/readme/of/others", b"not ours", stop)
         harmed.put_small("elsewhere/5f0c/base/b9/data", b"another prefix", stop)
+        below = Location.of("some/prefix/below", "5f0c", "b8")  # of another storage
+        harmed.put_small(below.data, b"another prefix", stop)
+        others = (below.data, "some/prefix/photos.tar", "some/prefix/a/base")
+        for key in others:
+            harmed.create_upload(key, stop)
         before = {found.key for found in harmed.list("", stop)}
         long_ago = NOW - datetime.timedelta(hours=1)
         assert archive.sweep(harmed, "some/prefix", long_ago, (), stop) == archive.Swept((), ())
         swept = archive.sweep(harmed, "some/prefix", _later(), {"b4"}, stop)
         assert swept == archive.Swept((old.data,), (old.path,))
         assert before - {found.key for found in harmed.list("", stop)} == {old.data}
-        assert [upload.key for upload in harmed.uploads("", stop)] == [running.data]
+        left = {upload.key for upload in harmed.uploads("", stop)}
+        assert left == {running.data, *others}
         assert archive.sweep(harmed, "some/prefix", _later(), {"b4"}, stop).uploads == ()
 
 
@@ -239,8 +245,11 @@ def test_find_tells_what_is_there(harmed: MemoryStore) -> None:
     with Stop() as stop:
         harmed.put_small("some/prefix/5f0c/base/b3/manifest.json", b"{", stop)
         harmed.put_small("some/prefix/5f0c/base/b4/data", b"half", stop)
-        found = [(one.location.path, one.manifest.id) for one in archive.find(harmed, "some", stop)]
-    assert found == [(HERE.path, "b1"), (OTHER.path, "b2")]
+        every = {
+            prefix: [(f.location.path, f.manifest.id) for f in archive.find(harmed, prefix, stop)]
+            for prefix in ("some/prefix", "some", "")
+        }
+    assert every == {"some/prefix": [(HERE.path, "b1"), (OTHER.path, "b2")], "some": [], "": []}
 
 
 def test_a_deleted_backup_is_gone_and_its_neighbour_is_not(harmed: MemoryStore) -> None:

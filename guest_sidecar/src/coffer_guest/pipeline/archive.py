@@ -213,13 +213,16 @@ def sweep(
 ) -> Swept:
     """Abort uploads and delete folders without a manifest, where all is older than `before`.
 
-    `running` are ids of backups that are being taken now: theirs are left alone.
+    `running` are ids of backups that are being taken now: theirs are left alone, and so is
+    whatever is not in a backup's place right below the prefix: it may be another's.
     """
     uploads = []
     for upload in list(store.uploads(_folder_prefix(prefix), stop)):
-        if upload.started_at < before and _backup_id(upload.key) not in running:
-            store.abort_upload(upload.key, upload.id, stop)
-            uploads.append(upload.key)
+        place = _place(prefix, upload.key)
+        if place is None or upload.started_at >= before or place.backup_id in running:
+            continue
+        store.abort_upload(upload.key, upload.id, stop)
+        uploads.append(upload.key)
     folders = []
     for location, objects in list(_folders(store, prefix, stop)):
         complete = any(found.key == location.manifest for found in objects)
@@ -241,11 +244,7 @@ def _folders(
     location: Location | None = None
     objects: list[ObjectInfo] = []
     for found in store.list(_folder_prefix(prefix), stop):
-        folder, _, name = found.key.rpartition("/")
-        try:
-            here = Location.parse(folder) if name else None
-        except UserError:
-            continue
+        here = _place(prefix, found.key)
         if here is None:
             continue
         if location is not None and here != location:
@@ -266,8 +265,19 @@ def exists(store: ObjectStore, key: str, stop: Stop) -> bool:
     return True
 
 
-def _backup_id(key: str) -> str:
-    return key.rpartition("/")[0].rpartition("/")[2]
+def _place(prefix: str, key: str) -> Location | None:
+    """The backup that an object is of; None: it is in no backup's place right below the prefix.
+
+    A storage whose prefix is below this one has backups of its own.
+    """
+    folder, _, name = key.rpartition("/")
+    below = folder.removeprefix(_folder_prefix(prefix))
+    if not name or not key.startswith(_folder_prefix(prefix)) or below.count("/") != 2:
+        return None
+    try:
+        return Location.parse(folder)
+    except UserError:
+        return None
 
 
 def _folder_prefix(prefix: str) -> str:
