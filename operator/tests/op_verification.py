@@ -79,6 +79,10 @@ def noted(_: "Field", __: int) -> Answer:
     return TaskState.COMPLETED, "the proof was kept", "", False
 
 
+def loaded(_: "Field", __: int) -> Answer:
+    return TaskState.COMPLETED, "the dump was loaded", "", False
+
+
 @dataclass
 class Field:
     """The objects, and what becomes of the scratch instance by itself with each look.
@@ -97,6 +101,7 @@ class Field:
     ready: tuple[str, str, str] = ("True", "Ready", "it serves")
     answer: Answers = sound
     notes: Answers = noted  # the same of what is kept beside the backup
+    loads: Answers = loaded  # and of a dump
     reachable: bool = True
     dies_at: int | None = None
     failure: ActFailure | None = None
@@ -153,7 +158,8 @@ class Field:
         self.now += timedelta(seconds=seconds)
         for number, task in enumerate(list(self.tasks.values())):
             if task.state is TaskState.RUNNING:
-                answer = self.notes if task.kind == "noteVerified" else self.answer
+                answers = {"noteVerified": self.notes, "restoreDump": self.loads}
+                answer = answers.get(task.kind, self.answer)
                 state, message, reason, permanent = answer(self, number)
                 ended: dict[str, object] = {"message": message, "reason": reason}
                 ended |= {"state": state, "permanent": permanent}
@@ -169,8 +175,9 @@ class Field:
         served = self.looks >= len(restores)
         status, reason, message = self.ready if served else ("False", "Restoring", "wait")
         condition = {"type": "Ready", "status": status, "reason": reason, "message": message}
-        self.scratch["status"] = {
-            "restore": restores[min(self.looks, len(restores)) - 1],
+        restored = "restoreFrom" in self.scratch["spec"]
+        restore = {"restore": restores[min(self.looks, len(restores)) - 1]} if restored else {}
+        self.scratch["status"] = restore | {
             "conditions": [condition | {"lastTransitionTime": to_text(NOW)}],
             "engine": {
                 "version": "10.11.6",

@@ -18,13 +18,14 @@ from coffer_common.wire import (
     TaskState,
     TaskStatus,
 )
+from coffer_operator.plan.clock import to_text
 from coffer_operator.plan.instance import plan_instance
 from coffer_operator.plan.model import CancelTask, Plan, PutTask
 from coffer_operator.plan.restore import NO_PROGRESS_S
 from coffer_operator.plan.storage_secrets import open_secrets, whole_access
 from coffer_operator.plan.world import AgentFact, RestoreSource, VolumeFact, World
 from op_backup_worlds import CREDENTIALS, KEYS, POD, backup, storage
-from op_plan_worlds import UID, instance, with_status, world
+from op_plan_worlds import UID, instance, operation, with_status, world
 
 PATH = "u-1/base/b-1"
 VOLUME = VolumeFact(
@@ -99,9 +100,12 @@ def task(number: int = 1, state: TaskState = TaskState.RUNNING, **fields: Any) -
     )
 
 
+def puts(plan: Plan) -> list[PutTask]:
+    return [call for call in plan.calls if isinstance(call, PutTask)]
+
+
 def put(plan: Plan) -> PutTask:
-    (call,) = plan.calls
-    assert isinstance(call, PutTask)
+    (call,) = puts(plan)
     return call
 
 
@@ -143,6 +147,7 @@ def with_spec(**spec: Any) -> RestoreSource:
         (with_spec(datastore="redis"), "BackupMismatch", "is of redis"),
         (with_spec(engineVersion="11.4.2"), "BackupMismatch", "10.11 is older"),
         (with_spec(rawBytes=1024**3), "VolumeTooSmall", "at least 1127Mi"),
+        (with_spec(strategy="MySQLDump"), "BackupMismatch", "coffer backup load monday INSTANCE"),
     ],
 )
 def test_what_does_not_fit_is_told_and_nothing_is_built(
@@ -230,6 +235,33 @@ def test_a_failure_for_good_is_an_error_and_never_an_empty_database() -> None:
     assert not again.calls
     assert ready(again)[0] == "RestoreFailed"
     assert PATH in config(again)
+
+
+def test_a_reset_tries_once_more_what_has_failed_for_good() -> None:
+    bad = task(state=TaskState.FAILED, reason="KeyUnknown", message="no key k0", permanent=True)
+    begun = awaiting(subject())
+    told = awaiting(with_status(begun, plan_instance(begun).status), bad)
+    failed = with_status(told, plan_instance(told).status)
+    running = {"phase": "Running", "startedAt": to_text(failed.now)}
+    former = operation(kind="ResetStatus", status=running | {"startedAt": "2026-11-22T11:00:00Z"})
+    assert not puts(plan_instance(replace(failed, operations=(former,)))), "older than the failure"
+    reset = replace(failed, operations=(operation(kind="ResetStatus", status=running),))
+    plan = plan_instance(reset)
+    assert put(plan).id.endswith("-2")
+    again = task(2, TaskState.FAILED, reason="KeyUnknown", message="no key k0", permanent=True)
+    later = replace(reset, now=reset.now + timedelta(seconds=5))
+    refused = awaiting(with_status(later, plan.status), again)
+    ended = plan_instance(refused)
+    assert ready(ended)[0] == "RestoreFailed"
+    assert not puts(plan_instance(with_status(refused, ended.status))), "one reset, one attempt"
+
+
+def test_the_agents_paths_get_the_names_of_backups() -> None:
+    words = f"{PATH}/data, part 1 of 1 is not what was written"
+    bad = task(state=TaskState.FAILED, reason="BackupDamaged", message=words, permanent=True)
+    begun = awaiting(subject())
+    told = awaiting(with_status(begun, plan_instance(begun).status), bad)
+    assert f"the Backup monday ({PATH})/data, part 1" in ready(plan_instance(told))[1]
 
 
 def test_what_may_succeed_later_is_tried_on() -> None:

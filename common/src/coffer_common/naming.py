@@ -35,6 +35,8 @@ ANNOTATION_DELETE_CHAIN: Final = f"{GROUP}/delete-chain"
 ANNOTATION_LIST_REQUESTED: Final = f"{GROUP}/list-requested"
 ANNOTATION_EPOCH: Final = f"{GROUP}/epoch"  # on the -rw slice
 ENDPOINTSLICE_MANAGED_BY: Final = GROUP
+#: Strategies whose backups are loaded into an instance that runs, and not restored as its data.
+LOGICAL_STRATEGIES: Final = frozenset({"MySQLDump"})
 LABEL_SCRATCH: Final = f"{GROUP}/scratch"  # "true" on instances that only a test restore needs
 
 # the pod

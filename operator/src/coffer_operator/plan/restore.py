@@ -21,6 +21,7 @@ from coffer_common.resources.backup_storage import (
 from coffer_common.resources.catalogue import DatastoreVersion
 from coffer_common.resources.instance import DatabaseInstance
 from coffer_common.resources.instance_status import RestorePhase, RestoreReport
+from coffer_common.resources.operation import OperationPhase, OperationType
 from coffer_common.wire import DataState, TaskState, TaskStatus
 from coffer_operator.plan import reasons
 from coffer_operator.plan.agent import AgentView
@@ -92,6 +93,13 @@ def restore_mismatch(
     if backup is None or backup.status.phase is not BackupPhase.COMPLETED:
         return None
     name, spec = backup.metadata.name, instance.spec
+    if backup.status.strategy in naming.LOGICAL_STRATEGIES:
+        return UserError(
+            reasons.BACKUP_MISMATCH,
+            f"{_FIELD}: the Backup {name} is a dump by {backup.status.strategy}, which is loaded "
+            "into an instance that runs: create the instance without restoreFrom, and then an "
+            f"Operation RestoreDatabases (kubectl coffer backup load {name} INSTANCE)",
+        )
     held = backup.status.datastore
     if held is not None and held != spec.datastore.type:
         return UserError(
@@ -216,7 +224,9 @@ def _follow(
 ) -> Restore:
     """The agent waits for the task, or is at it."""
     if report.phase is RestorePhase.FAILED and report.retry_at is None:
-        return _failed_for_good(report)
+        if not _was_reset(world, report):
+            return _failed_for_good(report)
+        report = report.model_copy(update={"retry_at": to_text(world.now), "finished_at": None})
     due = from_text(report.retry_at)
     if due is not None and world.now < due:
         return _waiting(report, due)
@@ -239,6 +249,17 @@ def _follow(
         named = _with_names(failed.message, world.restore_source or RestoreSource())
         return _attempt_failed(report, replace(failed, message=named), world.now)
     return _under_way(world, report, task)
+
+
+def _was_reset(world: World, report: RestoreReport) -> bool:
+    """Whether somebody says, by a ResetStatus operation, that the cause is mended."""
+    ended = report.finished_at or ""
+    return any(
+        operation.spec.type is OperationType.RESET_STATUS
+        and operation.status.phase is OperationPhase.RUNNING
+        and (operation.status.started_at or "") >= ended
+        for operation in world.operations
+    )
 
 
 def _with_names(text: str, source: RestoreSource) -> str:
@@ -323,8 +344,8 @@ def _waiting(report: RestoreReport, due: datetime) -> Restore:
 def _failed_for_good(report: RestoreReport) -> Restore:
     text = (
         f"the backup at {report.path} could not be restored: {report.message}; nothing was made in "
-        "its place: mend the cause or choose another Backup, delete the instance and its claim, "
-        "and create it again"
+        "its place: mend the cause and run a ResetStatus operation, or delete the instance and its "
+        "claim and create it again, from another Backup"
     )
     return Restore(
         path=report.path,

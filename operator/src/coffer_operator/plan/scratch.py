@@ -46,9 +46,10 @@ def scratch_instance(world: VerificationWorld, backup: Backup) -> dict[str, Any]
         "datastore": {"type": version.spec.datastore, "version": version.spec.version},
         "flavor": _flavor(world.catalogue, version, source, needed_bytes),
         "volume": {"size": _volume_size(version, source, needed_bytes)},
-        "restoreFrom": {"backupRef": {"name": backup.metadata.name}},
         "deletionPolicy": DeletionPolicy.DELETE.value,
     }
+    if backup.status.strategy not in naming.LOGICAL_STRATEGIES:  # a dump is loaded into it
+        spec["restoreFrom"] = {"backupRef": {"name": backup.metadata.name}}
     if source is not None:
         given = source.spec.model_dump(mode="json", by_alias=True, exclude_none=True)
         spec["scheduling"] = given["scheduling"]

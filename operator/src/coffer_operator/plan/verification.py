@@ -8,7 +8,7 @@ a failed verification; where that cannot be told, the Operation has failed and t
 nothing.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
@@ -30,6 +30,7 @@ from coffer_operator.plan.model import Delete, EventNote, PutTask
 from coffer_operator.plan.operation_status import Progress, wanted_status
 from coffer_operator.plan.operations import FINISHED, ORPHAN_GRACE_S
 from coffer_operator.plan.scratch import is_of, scratch_instance, scratch_name
+from coffer_operator.plan.verification_dump import is_dump, is_loaded, load
 from coffer_operator.plan.verification_record import RECORD_S, STEP_RECORD, Recording, record
 from coffer_operator.plan.verification_steps import (
     STEP_CHECK,
@@ -162,13 +163,21 @@ def _go_on(world: VerificationWorld) -> Errand:
     if scratch.metadata.deletion_timestamp is not None:
         text = f"the instance {scratch.metadata.name} was deleted; it is made anew"
         return _tell(world, _running(STEP_RESTORE, text), _LOOK_S)
-    take: Callable[[VerificationWorld, DatabaseInstance], Step | Tried]
-    take = check if world.operation.status.step == STEP_CHECK else restore
-    step = take(world, scratch)
+    step = _step(world, backup, scratch)
     if isinstance(step, Tried):
         return _decide(world, step)
     calls = (step.call,) if step.call is not None else ()
-    return _tell(world, _running(step.name, step.message), step.look_s, calls=calls)
+    progress = replace(_running(step.name, step.message), amount=step.amount)
+    return _tell(world, progress, step.look_s, calls=calls)
+
+
+def _step(world: VerificationWorld, backup: Backup, scratch: DatabaseInstance) -> Step | Tried:
+    """An instance that was made anew while a dump was checked holds nothing of it."""
+    checks = world.operation.status.step == STEP_CHECK
+    if is_dump(backup):
+        holds = is_loaded(world, scratch) is not False
+        return check(world, scratch) if checks and holds else load(world, scratch)
+    return check(world, scratch) if checks else restore(world, scratch)
 
 
 def _given_up(world: VerificationWorld) -> Tried | None:

@@ -3,11 +3,13 @@
 How often a check was tried is read off the agent's own records, which are on the scratch volume.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from coffer_common import naming
+from coffer_common.resources.backup import BackupProgress
 from coffer_common.resources.instance import DatabaseInstance
 from coffer_common.resources.instance_status import RestorePhase, RestoreReport
 from coffer_common.wire import TaskState, TaskStatus
@@ -22,6 +24,7 @@ from coffer_operator.plan.verification_world import VerificationWorld
 from coffer_operator.plan.world import World
 
 KIND: Final = "verify"  # of the agent's task
+LOAD: Final = "restoreDump"  # the same, of a dump
 STEP_RESTORE: Final = "Restoring"
 STEP_CHECK: Final = "Checking"
 STUCK_S: Final = 1800.0  # without any sign of the scratch instance getting further
@@ -33,7 +36,7 @@ _LOOK_S: Final = 15.0
 _AT_ONCE_S: Final = 0.001
 _KILLED: Final = "signal 9"  # by the kernel, for want of memory: that says nothing of the data
 #: Why a restore fails for good where it is not the backup that is to blame.
-_SURROUNDINGS: Final = frozenset(
+SURROUNDINGS: Final = frozenset(
     {
         *("VolumeTooSmall", "VolumeNotEmpty", "NotPhysical", "InvalidRequest", "InvalidTask"),
         *("DatastoreMismatch", "VersionMismatch", "StrategyUnknown", "LocationInvalid"),
@@ -52,6 +55,7 @@ class Step:
     message: str
     call: PutTask | None = None
     look_s: float = _LOOK_S
+    amount: BackupProgress | None = None
 
 
 @dataclass(frozen=True)
@@ -79,15 +83,15 @@ def restore(world: VerificationWorld, scratch: DatabaseInstance) -> Step | Tried
     if report is None or report.phase is not RestorePhase.COMPLETED:
         if report is not None and report.retry_at is not None and report.attempt >= RESTORES:
             return _tried_too_often(report, world.now)
-        return _stuck(world, scratch) or Step(STEP_RESTORE, _restoring(scratch, report))
-    if _view(world, scratch).engine_answers:
+        return stuck(world, scratch) or Step(STEP_RESTORE, _restoring(scratch, report))
+    if view_of(world, scratch).engine_answers:
         return Step(STEP_CHECK, "the engine serves; its data are to be checked", look_s=_AT_ONCE_S)
-    died = _died(scratch)
-    if died is not None:
-        text = f"the engine cannot start with the restored data: {died}"
-        return _guilty(text, report, world.now)
+    how = died(scratch)
+    if how is not None:
+        text = f"the engine cannot start with the restored data: {how}"
+        return _guilty(text, from_text(report.started_at), world.now)
     text = "the data are restored; the engine is being started"
-    return _stuck(world, scratch) or Step(STEP_RESTORE, text)
+    return stuck(world, scratch) or Step(STEP_RESTORE, text)
 
 
 def _restoring(scratch: DatabaseInstance, report: RestoreReport | None) -> str:
@@ -103,26 +107,24 @@ def _restoring(scratch: DatabaseInstance, report: RestoreReport | None) -> str:
 def _restore_failed(report: RestoreReport, now: datetime) -> Tried:
     """For good. Its message begins with the agent's reason."""
     message = report.message or "the agent gave no reason"
-    if message.partition(":")[0] in _SURROUNDINGS:
+    if message.partition(":")[0] in SURROUNDINGS:
         return Tried(None, reasons.RESTORE_FAILED, f"it could not be restored: {message}")
-    return _guilty(
-        f"it cannot be restored: {message}", report, from_text(report.finished_at) or now
-    )
+    at = from_text(report.finished_at) or now
+    return _guilty(f"it cannot be restored: {message}", from_text(report.started_at), at)
 
 
 def _tried_too_often(report: RestoreReport, now: datetime) -> Tried:
     text = f"it could not be restored in {report.attempt} attempts: {report.message}"
     if f" {_TOOL_FAILED}: " in f" {report.message}":
-        return _guilty(text, report, now)
+        return _guilty(text, from_text(report.started_at), now)
     return Tried(None, reasons.RESTORE_FAILED, text)
 
 
-def _guilty(message: str, report: RestoreReport | None, at: datetime) -> Tried:
-    begun = from_text(report.started_at) if report is not None else None
+def _guilty(message: str, begun: datetime | None, at: datetime) -> Tried:
     return Tried(False, reasons.VERIFICATION_FAILED, message, begun, at)
 
 
-def _died(scratch: DatabaseInstance) -> str | None:
+def died(scratch: DatabaseInstance) -> str | None:
     """How the engine dies again and again, where that tells of the data."""
     ready, engine = by_type(scratch.status.conditions).get("Ready"), scratch.status.engine
     loops = ready is not None and ready.reason == reasons.ENGINE_CRASH_LOOP
@@ -131,7 +133,7 @@ def _died(scratch: DatabaseInstance) -> str | None:
     return ready.message
 
 
-def _stuck(world: VerificationWorld, scratch: DatabaseInstance) -> Tried | None:
+def stuck(world: VerificationWorld, scratch: DatabaseInstance) -> Tried | None:
     """Given up where the scratch instance gets no further, or waits for a person."""
     ready = by_type(scratch.status.conditions).get("Ready")
     if ready is not None and ready.status == Truth.TRUE:
@@ -161,18 +163,18 @@ def _stuck(world: VerificationWorld, scratch: DatabaseInstance) -> Tried | None:
 # --- Checking ------------------------------------------------------------------------------------
 def check(world: VerificationWorld, scratch: DatabaseInstance) -> Step | Tried:
     """The agent's task `verify`, tried again where that may help."""
-    view = _view(world, scratch)
+    view = view_of(world, scratch)
     if view.live is None or not view.engine_answers:
         text = "the data are checked as soon as the agent answers and the engine serves"
-        return _crashed(world, scratch) or _stuck(world, scratch) or Step(STEP_CHECK, text)
+        return _crashed(world, scratch) or stuck(world, scratch) or Step(STEP_CHECK, text)
     prefix = f"{KIND}-{naming.short_hash(world.operation.metadata.uid)}-"
     tasks = [task for task in view.live.tasks if task.id.startswith(prefix)]
     for task in tasks:
         if task.state is TaskState.RUNNING:
             return Step(STEP_CHECK, _checking(task))
         if task.state is TaskState.COMPLETED:
-            served = min(filter(None, (from_text(one.started_at) for one in tasks)), default=None)
-            return _passed(scratch, task, from_text(task.finished_at) or world.now, served)
+            begun = _begun(scratch, view.live.tasks)
+            return _passed(task, begun, first_of(tasks), from_text(task.finished_at) or world.now)
     number = len(tasks) + 1
     if tasks:
         last = max(tasks, key=lambda task: (task.finished_at or "", task.id))
@@ -188,7 +190,7 @@ def check(world: VerificationWorld, scratch: DatabaseInstance) -> Step | Tried:
     return Step(STEP_CHECK, "the data are being checked", call=call)
 
 
-def _view(world: VerificationWorld, scratch: DatabaseInstance) -> AgentView:
+def view_of(world: VerificationWorld, scratch: DatabaseInstance) -> AgentView:
     return view_agent(
         World(
             now=world.now,
@@ -207,10 +209,8 @@ def _checking(task: TaskStatus) -> str:
 
 
 def _passed(
-    scratch: DatabaseInstance, task: TaskStatus, at: datetime, served: datetime | None
+    task: TaskStatus, begun: datetime | None, served: datetime | None, at: datetime
 ) -> Tried:
-    report = scratch.status.restore
-    begun = from_text(report.started_at) if report is not None else None
     text = f"it was restored, and its data checked: {task.message}"
     return Tried(True, reasons.VERIFIED, text, begun, at, served)
 
@@ -220,20 +220,34 @@ def _check_failed(
 ) -> Tried:
     """The data are damaged, or the engine dies of them; else there is nothing to be told."""
     failed, engine = failure_of(task), view.live.engine if view.live is not None else None
+    begun = _begun(scratch, view.live.tasks if view.live is not None else ())
     text = f"it was restored, but its data could not be checked: {failed.reason}: {failed.message}"
     if failed.reason == DAMAGED:
         text = f"it was restored, but not whole: {failed.message}"
-        return _guilty(text, scratch.status.restore, at)
-    died = engine is not None and engine.restarts and engine.last_exit not in (None, _KILLED)
-    if died and engine is not None:
+        return _guilty(text, begun, at)
+    dead = engine is not None and engine.restarts and engine.last_exit not in (None, _KILLED)
+    if dead and engine is not None:
         text = f"{text} (the engine died: {engine.last_exit})"
-        return _guilty(text, scratch.status.restore, at)
+        return _guilty(text, begun, at)
     return Tried(None, reasons.UNTESTED, text)
 
 
 def _crashed(world: VerificationWorld, scratch: DatabaseInstance) -> Tried | None:
-    died = _died(scratch)
-    if died is None:
+    how = died(scratch)
+    if how is None:
         return None
-    text = f"the engine dies while its data are checked: {died}"
-    return _guilty(text, scratch.status.restore, world.now)
+    text = f"the engine dies while its data are checked: {how}"
+    return _guilty(text, _begun(scratch, ()), world.now)
+
+
+def _begun(scratch: DatabaseInstance, tasks: Iterable[TaskStatus]) -> datetime | None:
+    """When the restore began, or the load of the dump; None: cannot tell."""
+    report = scratch.status.restore
+    if report is not None:
+        return from_text(report.started_at)
+    return first_of(task for task in tasks if task.kind == LOAD)
+
+
+def first_of(tasks: Iterable[TaskStatus]) -> datetime | None:
+    """When the first of them began."""
+    return min(filter(None, (from_text(task.started_at) for task in tasks)), default=None)
