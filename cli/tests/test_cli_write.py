@@ -211,6 +211,17 @@ def test_restart_makes_an_operation_and_follows_it(run: Run, api: FakeApi) -> No
     assert timedelta(seconds=30) < until < timedelta(seconds=90)
 
 
+def test_restart_says_that_the_former_configuration_runs(run: Run, api: FakeApi) -> None:
+    rejected = {"type": "ConfigurationApplied", "status": "False", "reason": "RolledBack"}
+    obj = instance()
+    obj["status"]["conditions"].append(rejected | {"message": "did not start: killed"})
+    api.put(PATH, obj)
+    api.script(RESTART, lambda: api.patch_status(RESTART, {"phase": "Completed"}))
+    done = run("restart", "orders")
+    assert done.exit_code == 0
+    assert done.stderr.splitlines()[-1] == "orders: did not start: killed"
+
+
 @pytest.mark.parametrize("phase", ["Failed", "Expired"])
 def test_restart_that_fails(run: Run, api: FakeApi, phase: str) -> None:
     api.put(PATH, instance())

@@ -13,6 +13,7 @@ from coffer_cli.waiting import Follower
 from coffer_common.resources.operation import OperationType
 
 _KEPT_S = 24 * 3600  # how long a finished Operation can be looked at
+_NOT_IN_FORCE = ("Refused", "RolledBack")
 _BEGIN_WITHIN_S = 3600.0  # where nobody waits
 
 
@@ -57,3 +58,6 @@ def _operate(app: App, name: str, what: OperationType, wait: bool, timeout_s: fl
         follower.until_done(OPERATION, app.here, operation, judge.operation, shown)
     done = "restarted" if what is OperationType.RESTART else "status reset"
     click.echo(f"{INSTANCE.resource}/{name} {done}")
+    applied = judge.condition(app.api.get(INSTANCE, app.here, name), "ConfigurationApplied")
+    if applied.get("reason") in _NOT_IN_FORCE:  # the engine serves, but not as the user hoped
+        click.echo(f"{name}: {applied.get('message')}", err=True)
