@@ -9,7 +9,9 @@ from e2e_backup import (
     Scene,
     backup,
     delete,
+    from_backup,
     set_scene,
+    shop,
     status,
     wait_completed,
     wait_gone,
@@ -117,6 +119,36 @@ def test_a_damaged_backup_does_not_pass(scene: Scene) -> None:
     assert status(space, "damaged")["verified"]["result"] == "Failed"
     wait_gone(space, "databaseinstance", ["verify-damaged"])
     wait_gone(space, "pvc", ["verify-damaged-data"])
+    space.apply(backup("after-damage", "db", type="incremental"))
+    after = wait_completed(space, "after-damage")
+    assert after["type"] == "full", "an increment could not be restored either"
+    assert "the test restore of damaged failed" in after["message"]
+
+
+def test_a_dump_is_proved_by_loading_it(scene: Scene) -> None:
+    space = scene.space
+    space.apply(backup("dump", "db", strategy="MySQLDump"))
+    wait_completed(space, "dump")
+    space.apply(verification("prove-dump", "dump"))
+    wait_until("the scratch instance", lambda: space.instance("verify-dump"))
+    main_process(operator_pod(space.kube), "operator").send(signal.SIGKILL)
+    done = wait_operation(space, "prove-dump")
+    assert done["phase"] == "Completed", done
+    verified = status(space, "dump")["verified"]
+    assert verified["result"] == "Passed"
+    assert "2 tables in 2 databases" in verified["message"], verified
+    wait_gone(space, "databaseinstance", ["verify-dump"])
+    wait_gone(space, "pvc", ["verify-dump-data"])
+    path = status(space, "dump")["path"]
+    assert f"some/prefix/{path}/verified.json" in scene.bucket.keys(f"some/prefix/{path}/"), done
+
+
+def test_a_dump_is_no_data_directory(scene: Scene, strict_webhook: None) -> None:
+    space = scene.space
+    space.apply(backup("statements", "db", strategy="MySQLDump"))
+    wait_completed(space, "statements")
+    with pytest.raises(KubectlError, match="backup load statements INSTANCE"):
+        space.apply(shop("again", restoreFrom=from_backup("statements")))
 
 
 def test_an_operation_deleted_in_the_middle_leaves_nothing(scene: Scene) -> None:
