@@ -37,7 +37,7 @@ DEADLINE_S: Final = 300  # of the pod, from when kubelet has it
 _FOLDER: Final = "/etc/coffer/worker"
 _CA_FILE: Final = "ca.crt"
 _READ_BY_GROUP: Final = 0o440
-_MAX_OWNER_IN_NAME: Final = 200
+_MAX_OWNER_IN_NAME: Final = 40  # kubelet makes a folder of namespace, name and uid together
 
 
 @dataclass(frozen=True)

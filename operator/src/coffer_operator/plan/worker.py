@@ -15,6 +15,7 @@ from coffer_operator.plan.clock import after
 from coffer_operator.plan.wording import one_line
 
 OVERDUE_S: Final = 2.0 * DEADLINE_S  # one that no kubelet has taken has no deadline of its own
+START_S: Final = 60.0  # an image is pulled, and volumes are mounted, in less
 _MAX_MESSAGE: Final = 1024
 
 
@@ -54,9 +55,18 @@ def judge_worker(workers: Iterable[WorkerFact], task: str, now: datetime) -> Wor
     waits = f"the storage worker {fact.name} is at work"
     if fact.waiting:
         waits = f"the storage worker {fact.name} does not run yet: {fact.waiting}"
+    elif fact.phase == "Pending" and _since(fact, now) >= START_S:
+        waits = (
+            f"the storage worker {fact.name} has not started for {START_S:.0f} s; kubectl describe "
+            "pod says why"
+        )
     if fact.created_at is not None and now >= after(fact.created_at, OVERDUE_S):
         return _failed(f"{waits}, for more than {OVERDUE_S / 60:.0f} minutes")
     return WorkerVerdict(WorkerState.AT_WORK, one_line(waits))
+
+
+def _since(fact: WorkerFact, now: datetime) -> float:
+    return (now - fact.created_at).total_seconds() if fact.created_at is not None else 0.0
 
 
 def spent(workers: Iterable[WorkerFact], task: str | None) -> tuple[tuple[str, str], ...]:
