@@ -142,6 +142,34 @@ def test_an_operation_cannot_change(space: Space) -> None:
         dry_patch(space, "dbop", "op", {"spec": {"type": "ResetStatus"}})
 
 
+TAKEN: Object = {"instanceRef": {"name": "nobody"}}
+ADOPTED: Object = {"path": "no-such/base/backup"}
+
+
+@pytest.mark.parametrize(
+    ("made", "change", "field"),
+    [
+        (TAKEN, {"type": "incremental"}, "type"),
+        (TAKEN, {"strategy": "MySQLDump"}, "strategy"),
+        (TAKEN, {"type": "incremental", "parentRef": {"name": "other"}}, "parentRef"),
+        (TAKEN | {"strategy": "MySQLDump"}, {"databases": ["shop"]}, "databases"),
+        (TAKEN | {"strategy": "MySQLDump"}, {"strategy": None}, "strategy"),
+        (TAKEN, {"instanceRef": None, **ADOPTED}, "instanceRef"),
+        (ADOPTED, {"path": "no-such/base/other"}, "path"),
+        (ADOPTED, {"storageRef": {"name": "other"}}, "storageRef"),
+    ],
+)
+def test_a_backup_cannot_become_another(
+    space: Space, made: Object, change: Object, field: str
+) -> None:
+    spec = {"storageRef": {"name": "nowhere"}, **made}
+    kind = {"apiVersion": API_VERSION, "kind": "Backup"}
+    space.apply({**kind, "metadata": {"name": "made"}, "spec": spec})
+    with pytest.raises(KubectlError, match=rf"spec\.{field} cannot change"):
+        dry_patch(space, "dbb", "made", {"spec": change})
+    dry_patch(space, "dbb", "made", {"spec": {"keep": True, "type": "full", "databases": []}})
+
+
 @pytest.fixture
 def version(space: Space) -> Iterator[str]:
     """A DatastoreVersion that nobody uses."""

@@ -15,6 +15,7 @@ from coffer_common.resources.base import (
     Resource,
     cel,
     immutable,
+    unchanged,
 )
 
 MAX_DATABASES: Final = 64
@@ -82,6 +83,9 @@ class BackupSpec(Resource):
                 "spec.databases needs spec.strategy: one that takes databases one by one, such as "
                 "MySQLDump",
             ),
+            *(unchanged(field) for field in ("instanceRef", "path", "parentRef", "strategy")),
+            unchanged("type", unset="'full'"),
+            unchanged("databases", unset="[]"),
         )
     )
 
@@ -89,7 +93,6 @@ class BackupSpec(Resource):
         BackupInstanceRef | None,
         Field(
             description="The instance to back up.",
-            json_schema_extra=immutable("spec.instanceRef"),
         ),
     ] = None
     path: Annotated[
@@ -99,7 +102,6 @@ class BackupSpec(Resource):
             "<instance-uid>/base/<backup-uid>, below the storage's prefix.",
             pattern=r"^[A-Za-z0-9-]+/base/[A-Za-z0-9-]+$",
             max_length=256,
-            json_schema_extra=immutable("spec.path"),
         ),
     ] = None
     storage_ref: Annotated[
@@ -110,7 +112,6 @@ class BackupSpec(Resource):
         BackupType,
         Field(
             description="full, or incremental: what changed since the parent.",
-            json_schema_extra=immutable("spec.type"),
         ),
     ] = BackupType.FULL
     parent_ref: Annotated[
@@ -118,7 +119,6 @@ class BackupSpec(Resource):
         Field(
             description="The parent of an incremental backup; without it, the newest completed "
             "one of the instance.",
-            json_schema_extra=immutable("spec.parentRef"),
         ),
     ] = None
     strategy: Annotated[
@@ -127,7 +127,6 @@ class BackupSpec(Resource):
             description="Backup strategy; without it, the DatastoreVersion's for the type.",
             min_length=1,
             max_length=63,
-            json_schema_extra=immutable("spec.strategy"),
         ),
     ] = None
     databases: Annotated[
@@ -136,7 +135,6 @@ class BackupSpec(Resource):
             description="Databases to back up, for a strategy that takes them one by one "
             "(MySQLDump); without it, all.",
             max_length=MAX_DATABASES,
-            json_schema_extra=immutable("spec.databases"),
         ),
     ] = ()
     keep: Annotated[bool, Field(description="Never removed by a schedule's retention.")] = False

@@ -31,6 +31,20 @@ def immutable(field: str) -> JsonDict:
     return cel(("self == oldSelf", f"{field} cannot change"))
 
 
+def unchanged(field: str, unset: str | None = None) -> tuple[str, str]:
+    """The rule of a spec that an optional field of it keeps its value, and its absence.
+
+    A rule of the field itself is not asked where the field comes or goes. `unset` is the CEL
+    literal that stands for its absence; without it, absence is a value of its own.
+    """
+    same = f"has(self.{field}) == has(oldSelf.{field}) && "
+    same += f"(!has(self.{field}) || self.{field} == oldSelf.{field})"
+    if unset is not None:
+        values = [f"(has({s}.{field}) ? {s}.{field} : {unset})" for s in ("self", "oldSelf")]
+        same = " == ".join(values)
+    return same, f"spec.{field} cannot change"
+
+
 class Resource(BaseModel):
     """Base of every part of a spec or status: camelCase outside, snake_case inside."""
 
