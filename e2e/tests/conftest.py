@@ -107,6 +107,19 @@ def patch_webhook(kube: Kube, patch: str) -> None:
 @pytest.fixture
 def strict_webhook(kube: Kube) -> Iterator[None]:
     """failurePolicy Fail, so that a refusal cannot be missed, and an answer cannot be skipped."""
+    with webhook_must_answer(kube):
+        yield
+
+
+@pytest.fixture(scope="module")
+def module_strict_webhook(kube: Kube) -> Iterator[None]:
+    """The same for all tests of a module that come after the first that asks for it."""
+    with webhook_must_answer(kube):
+        yield
+
+
+@contextmanager
+def webhook_must_answer(kube: Kube) -> Iterator[None]:
     set_policy = '[{{"op":"replace","path":"/webhooks/{}/failurePolicy","value":"{}"}}]'
     count = len(kube.get("webhook", WEBHOOK[1], "")["webhooks"])  # type: ignore[index] # it is installed
     for i in range(count):

@@ -1,35 +1,13 @@
 """kubectl coffer as people use it: a plugin on PATH, against the real cluster."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
+from e2e_coffer import NOT_FOUND, coffer
 from e2e_kube import Space, wait_until
 
 pytestmark = pytest.mark.e2e
-NOT_FOUND_CODE = 3
-
-
-def coffer(
-    space: Space, *args: str, stdin: str | None = None, code: int = 0
-) -> "subprocess.CompletedProcess[str]":
-    """`kubectl coffer args` in the test's namespace; fails on another exit code than `code`."""
-    path = [str(space.kube.kubectl.parent), str(Path(sys.executable).parent), os.environ["PATH"]]
-    done = subprocess.run(
-        ["kubectl", "coffer", args[0], "-n", space.name, *args[1:]],
-        env={**os.environ, "PATH": ":".join(path), "KUBECONFIG": str(space.kube.kubeconfig)},
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done
 
 
 def test_an_instance_from_create_to_delete(space: Space) -> None:
@@ -54,7 +32,7 @@ def test_an_instance_from_create_to_delete(space: Space) -> None:
 
 
 def test_errors_are_one_line_with_their_code(space: Space) -> None:
-    missing = coffer(space, "show", "none", code=NOT_FOUND_CODE).stderr.strip()
+    missing = coffer(space, "show", "none", code=NOT_FOUND).stderr.strip()
     assert "\n" not in missing
     assert "none" in missing
 
