@@ -1,10 +1,12 @@
 """What may follow what in a chain, what a restore needs, and what of a snapshot is out of date."""
 
 from collections.abc import Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
+from coffer_common import naming
 from coffer_common.errors import UserError
 from coffer_common.wire import StorageAccess
 from coffer_guest.engines.redis import restored
@@ -169,3 +171,10 @@ def test_what_was_never_restored_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / MANIFEST).write_text("file appendonly.aof.4.base.rdb seq 4 type b\n")
     restored.tidy(tmp_path)
     assert names(tmp_path) == {"dump.rdb", MANIFEST}
+
+
+def test_the_operator_knows_which_strategies_make_dumps() -> None:
+    found = entry_points(group="coffer.backup")
+    logical = {one.name for one in found if one.load().logical}
+    assert found
+    assert logical == naming.LOGICAL_STRATEGIES

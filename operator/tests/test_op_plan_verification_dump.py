@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from coffer_common.wire import EngineState, EngineStatus, TaskState
+from coffer_operator.plan.scratch import scratch_instance
 from op_backup_worlds import backup
 from op_verification import (
     DAMAGED,
@@ -25,6 +26,13 @@ FULL: Answer = (TaskState.FAILED, "mariadb exited 1: ERROR 1114 (HY000)", "ToolF
 
 def dump(**changes: Any) -> Field:
     return Field(backup=backup("monday", DUMP), **changes)
+
+
+def test_statements_need_more_room_than_they_take() -> None:
+    run = Field(source=None, backup=backup("monday", DUMP | {"rawBytes": 1024**3}))
+    assert run.backup is not None
+    spec = scratch_instance(run.world(), run.backup)["spec"]
+    assert spec["volume"]["size"] == "3Gi"
 
 
 def after(number: int, first: Answer, then: Answers) -> Answers:

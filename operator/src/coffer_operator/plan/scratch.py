@@ -21,6 +21,7 @@ from coffer_operator.plan.verification_world import VerificationWorld
 from coffer_operator.plan.world import Catalogue
 
 ROOM: Final = 1.5  # of what the data take
+DUMP_ROOM: Final = 3.0  # of what the statements take: they hold no indexes
 RAM: Final = 2.0  # of what the data take, where no instance shows what they need
 _MIB: Final = 1024**2
 _NUMBERS: Final = re.compile(r"\d+")
@@ -41,14 +42,16 @@ def scratch_instance(world: VerificationWorld, backup: Backup) -> dict[str, Any]
     """The object. Raises UserError where the catalogue has nothing that the Backup fits into."""
     operation, source = world.operation, world.source
     version = _version(world.catalogue, backup, source)
+    is_dump = backup.status.strategy in naming.LOGICAL_STRATEGIES
     needed_bytes = chain_bytes(backup, world.chain)
+    room_bytes = int(needed_bytes * (DUMP_ROOM if is_dump else ROOM))
     spec: dict[str, Any] = {
         "datastore": {"type": version.spec.datastore, "version": version.spec.version},
         "flavor": _flavor(world.catalogue, version, source, needed_bytes),
-        "volume": {"size": _volume_size(version, source, needed_bytes)},
+        "volume": {"size": _volume_size(version, source, room_bytes)},
         "deletionPolicy": DeletionPolicy.DELETE.value,
     }
-    if backup.status.strategy not in naming.LOGICAL_STRATEGIES:  # a dump is loaded into it
+    if not is_dump:  # which is loaded into it
         spec["restoreFrom"] = {"backupRef": {"name": backup.metadata.name}}
     if source is not None:
         given = source.spec.model_dump(mode="json", by_alias=True, exclude_none=True)
@@ -140,11 +143,11 @@ def _ram_bytes(flavor: Flavor) -> int:
 
 
 def _volume_size(
-    version: DatastoreVersion, source: DatabaseInstance | None, needed_bytes: int
+    version: DatastoreVersion, source: DatabaseInstance | None, room_bytes: int
 ) -> str:
     """In whole MiB; at least the source's."""
     wanted = max(
-        int(needed_bytes * ROOM),
+        room_bytes,
         _bytes(version.spec.min_volume_size),
         _bytes(source.spec.volume.size) if source is not None else 0,
     )
