@@ -196,3 +196,15 @@ def test_what_is_not_there_cannot_be_adopted() -> None:
     assert phase(errand) == ("New", "BackupMissing")
     late = replace(with_worker(world, missing), now=NOW + timedelta(seconds=BEGIN_WITHIN_S + 1))
     assert phase(plan_backup(late)) == ("Failed", "BackupMissing")
+
+
+@pytest.mark.parametrize(
+    ("reason", "ends"), [("BackupDamaged", True), ("ChainBroken", True), ("KeyUnknown", False)]
+)
+def test_what_is_damaged_is_not_waited_for(reason: str, ends: bool) -> None:
+    world = backup_world(adopted(), instance=None, agent=None, pod=None)
+    said = json.dumps({"message": "data is truncated", "reason": reason, "permanent": True})
+    errand = plan_backup(with_worker(world, said))
+    assert phase(errand) == ("Failed" if ends else "New", reason)
+    assert errand.status is not None
+    assert errand.status["message"] == "data is truncated"

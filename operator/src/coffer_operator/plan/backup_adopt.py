@@ -25,6 +25,10 @@ from coffer_operator.plan.worker import WorkerState, judge_worker, spent
 
 ASK_AGAIN_S: Final = 120.0
 _LOOK_S: Final = 30.0
+# what the worker has seen in the bucket itself; a key, credentials or objects may still come
+_PAST_HELP: Final = frozenset(
+    {"BackupDamaged", "BackupReplayed", "BackupFormatUnknown", "ChainBroken"}
+)
 
 
 def adopt(world: BackupWorld) -> Errand:
@@ -84,7 +88,9 @@ def _storage_of(world: BackupWorld) -> Any:
 
 
 def _wait(world: BackupWorld, reason: str, message: str, **changes: Any) -> Errand:
-    if world.now >= begin_deadline(world):
+    if reason in _PAST_HELP:
+        status = failed(world, reason, message)
+    elif world.now >= begin_deadline(world):
         text = f"it could not be adopted within an hour: {message}"
         status = failed(world, reason, text)
     else:
