@@ -11,9 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
+from prometheus_client.parser import text_string_to_metric_families
 
 from coffer_cluster.cluster import Cluster
-from e2e_kube import Object, Space, condition, query, wait_until
+from e2e_kube import (
+    OPERATOR_NAMESPACE,
+    Object,
+    Space,
+    condition,
+    operator_pod,
+    query,
+    wait_until,
+)
 from e2e_manifests import API_VERSION, instance
 
 if TYPE_CHECKING:
@@ -217,6 +226,20 @@ def delete(space: Space, kind: str, name: str) -> None:
 
 def instance_phase(space: Space, name: str) -> str:
     return str((space.instance(name) or {}).get("status", {}).get("phase"))
+
+
+def backup_metrics(space: Space, instance: str) -> dict[str, float]:
+    """What the operator's metrics say of the backups of an instance: values by short names."""
+    pod = operator_pod(space.kube)["metadata"]["name"]
+    path = f"/api/v1/namespaces/{OPERATOR_NAMESPACE}/pods/{pod}:9090/proxy/metrics"
+    labels = {"namespace": space.name, "instance": instance}
+    text: Any = space.kube.api.get(path)
+    return {
+        sample.name.removeprefix("coffer_backup_"): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name.startswith("coffer_backup_") and sample.labels == labels
+    }
 
 
 # --- data -----------------------------------------------------------------------------------------

@@ -5,8 +5,17 @@ import json
 import pytest
 
 from coffer_cluster.cluster import Cluster
-from e2e_backup import Scene, checksums, delete, instance_phase, set_scene, status
-from e2e_coffer import NOT_FOUND, REFUSED, USAGE, coffer, refusal
+from coffer_operator.plan.clock import from_text
+from e2e_backup import (
+    Scene,
+    backup_metrics,
+    checksums,
+    delete,
+    instance_phase,
+    set_scene,
+    status,
+)
+from e2e_coffer import FAILED, NOT_FOUND, REFUSED, USAGE, coffer, refusal
 from e2e_kube import KubectlError, Space, condition, query, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -85,6 +94,15 @@ def test_a_backup_is_proved(scene: Scene, sunday: str) -> None:
     assert shown(space, sunday)["Verified"].startswith("Passed ")
     assert "Passed" in row(space, "list", sunday)
     assert space.instance(f"verify-{sunday}") is None
+    proof = status(space, sunday)["verified"]
+    moment = from_text(proof["time"])
+    assert moment is not None
+    expected = {
+        "last_verified_timestamp_seconds": moment.timestamp(),
+        "last_recovery_seconds": float(proof["durationSeconds"]),
+    }
+    wait_until("the metrics agree", lambda: expected.items() <= backup_metrics(space, "db").items())
+    assert backup_metrics(space, f"verify-{sunday}") == {}
 
 
 def test_a_backup_is_restored_into_an_instance_like_its_source(scene: Scene) -> None:
@@ -104,6 +122,38 @@ def test_a_backup_is_restored_into_an_instance_like_its_source(scene: Scene) -> 
     for field in ("flavor", "volume", "databases", "users"):
         assert copy["spec"][field] == source["spec"][field], field
     delete(space, "dbi", "again")
+
+
+def test_a_dump_is_loaded(scene: Scene) -> None:
+    space = scene.space
+    dump = ("--strategy", "MySQLDump", "--database", "odd-name", "--name", "dump")
+    coffer(space, "backup", "create", "db", *dump, "--follow")
+    before = checksums(space, "db")
+    with space.mysql("db", "app") as connection:
+        query(connection, "DELETE FROM `odd-name`.notes WHERE id > 7")
+    emptied = checksums(space, "db")
+    assert emptied != before
+    load = ("backup", "load", "dump", "db")
+    assert "--yes" in refusal(space, *load, code=USAGE)
+    wrong = coffer(space, *load, "--database", "shop", "--yes", "--follow", code=FAILED).stderr
+    last = wrong.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert "shop" in last
+    assert checksums(space, "db") == emptied
+    done = coffer(space, *load, "--yes", "--follow").stdout
+    created, loaded = done.splitlines()
+    assert created.startswith("operation.coffer.dev/db-restore-")
+    assert loaded.startswith("databaseinstance.coffer.dev/db loaded from dump")
+    assert checksums(space, "db") == before
+
+
+def test_a_backup_that_fails_is_followed_to_its_reason(scene: Scene) -> None:
+    space = scene.space
+    create = ("backup", "create", "db", "--name", "odd", "--strategy", "Abacus")
+    last = coffer(space, *create, "--follow", code=FAILED).stderr.splitlines()[-1]
+    assert last.startswith("error: backup.coffer.dev/odd: Failed: ")
+    assert "Abacus" in last
+    coffer(space, "backup", "delete", "odd", "--yes")
 
 
 def test_a_chain_is_deleted_whole_or_not_at_all(scene: Scene) -> None:

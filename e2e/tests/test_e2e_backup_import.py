@@ -2,10 +2,9 @@
 
 import json
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from coffer_cluster.cluster import Cluster
 from coffer_operator.plan.clock import from_text
@@ -14,6 +13,7 @@ from e2e_backup import (
     Bucket,
     Scene,
     backup,
+    backup_metrics,
     checksums,
     from_backup,
     secret,
@@ -25,8 +25,8 @@ from e2e_backup import (
     wait_completed,
     wait_storage,
 )
-from e2e_coffer import NOT_FOUND, coffer
-from e2e_kube import OPERATOR_NAMESPACE, Object, Space, operator_pod, query, wait_until
+from e2e_coffer import FAILED, NOT_FOUND, coffer
+from e2e_kube import Object, Space, query, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -113,17 +113,16 @@ def test_a_chain_is_imported_and_its_tip_restored(
         assert one["spec"]["deletionPolicy"] == "Retain"
         for field in ("path", "type", "sizeBytes", "manifestDigest", "position", "keyId"):
             assert one["status"][field] == original[field], field
-        assert listed(space, "store")[paths[name]]["backup"] == one["metadata"]["name"]
+    names = {path: one["metadata"]["name"] for path, one in made.items()}
+    assert {path: one["backup"] for path, one in listed(space, "store").items()} == names
     again = coffer(space, "backup", "import", "store")
     assert "nothing to import" in again.stderr
 
-    tip = made[paths["second"]]["metadata"]["name"]
-    space.apply(shop("copy", restoreFrom=from_backup(tip)))
+    space.apply(shop("copy", restoreFrom=from_backup(names[paths["second"]])))
     space.wait_ready("copy", timeout_s=150)
     assert checksums(space, "copy") == source.expected
 
-    root = made[paths["full"]]["metadata"]["name"]
-    gone = coffer(space, "backup", "delete", root, "--cascade", "--yes").stdout
+    gone = coffer(space, "backup", "delete", names[paths["full"]], "--cascade", "--yes").stdout
     assert gone.count(" kept") == len(CHAIN), gone
     assert adopted(space) == {}
     assert bucket.keys() == kept
@@ -163,18 +162,26 @@ def test_another_key_imports_nothing(source: Source, space: Space, cluster: Clus
     assert status(space, name)["phase"] == "New"
 
 
-def metrics(space: Space, instance: str) -> dict[str, float]:
-    """What the operator's metrics say of the backups of an instance: values by short names."""
-    pod = operator_pod(space.kube)["metadata"]["name"]
-    path = f"/api/v1/namespaces/{OPERATOR_NAMESPACE}/pods/{pod}:9090/proxy/metrics"
-    labels = {"namespace": space.name, "instance": instance}
-    text: Any = space.kube.api.get(path)
-    return {
-        sample.name.removeprefix("coffer_backup_"): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if sample.name.startswith("coffer_backup_") and sample.labels == labels
+def test_a_damaged_place_holds_back_no_other(
+    source: Source, space: Space, cluster: Cluster
+) -> None:
+    """Copied into another folder, and the data of the increment got lost on the way."""
+    bucket, paths = source.scene.bucket, source.paths
+    full, first = paths["full"], paths["first"]
+    for name in (f"{full}/data", f"{full}/manifest.json", f"{first}/manifest.json"):
+        origin = f"{bucket.name}/some/prefix/{name}"
+        bucket.client.copy_object(Bucket=bucket.name, Key=f"copy/{name}", CopySource=origin)
+    settle(space, cluster, source, with_prefix("store", bucket, "copy"))
+    told = coffer(space, "backup", "import", "store", code=FAILED).stderr
+    (line,) = [one for one in told.splitlines() if one.startswith("error: ")]
+    assert f"{first}/data is missing from the bucket" in line
+    made = adopted(space)
+    assert {path: one["status"]["phase"] for path, one in made.items()} == {
+        full: "Completed",
+        first: "Failed",
     }
+    coffer(space, "backup", "delete", made[first]["metadata"]["name"], "--yes")
+    assert bucket.keys(f"copy/{first}/") == [f"copy/{first}/manifest.json"]
 
 
 def test_metrics_agree_with_the_newest_backup(source: Source) -> None:
@@ -187,4 +194,4 @@ def test_metrics_agree_with_the_newest_backup(source: Source) -> None:
         "last_duration_seconds": float(newest["durationSeconds"]),
         "last_size_bytes": float(newest["sizeBytes"]),
     }
-    wait_until("the metrics agree", lambda: metrics(space, "db") == expected)
+    wait_until("the metrics agree", lambda: backup_metrics(space, "db") == expected)
