@@ -11,13 +11,12 @@ from coffer_common import naming
 from coffer_common.proof import Proof
 from coffer_common.resources.backup import Backup, Verification
 from coffer_common.wire import TaskState, TaskStatus
-from coffer_operator.plan.agent import view_agent
 from coffer_operator.plan.clock import from_text
 from coffer_operator.plan.model import PutTask
 from coffer_operator.plan.scratch import is_of
 from coffer_operator.plan.tasks import another_runs, failure_of, may_try_again, retry_at
+from coffer_operator.plan.verification_steps import view_of
 from coffer_operator.plan.verification_world import VerificationWorld
-from coffer_operator.plan.world import World
 
 KIND: Final = "noteVerified"  # of the agent's task
 STEP_RECORD: Final = "Recording"
@@ -85,16 +84,7 @@ def _again(world: VerificationWorld, ended: list[TaskStatus]) -> Recording | str
 
 def _tasks(world: VerificationWorld) -> tuple[TaskStatus, ...] | None:
     """What the scratch instance's agent has done; None: it does not answer."""
-    if world.scratch is None:
-        return None
-    seen = World(
-        now=world.now,
-        instance=world.scratch,
-        catalogue=world.catalogue,
-        pod=world.pod,
-        agent=world.agent,
-    )
-    live = view_agent(seen).live
+    live = view_of(world, world.scratch).live if world.scratch is not None else None
     return live.tasks if live is not None else None
 
 
