@@ -14,7 +14,7 @@ ENV LANG=C.UTF-8 \
     PYTHONSAFEPATH=1
 RUN export DEBIAN_FRONTEND=noninteractive \
     && apt-get -q -o Acquire::Retries=1 update \
-    && apt-get -q -o Acquire::Retries=1 install -y --no-install-recommends python3 \
+    && apt-get -q -o Acquire::Retries=1 install -y --no-install-recommends python3 tini \
     && rm -rf /var/cache/apt/* /var/cache/debconf/*-old /var/cache/ldconfig/* \
         /var/lib/apt/lists/* /var/lib/dpkg/*-old /var/log/*
 WORKDIR /
@@ -89,7 +89,7 @@ FROM base AS operator
 COPY --from=packages-operator /opt/coffer /opt/coffer
 COPY --from=code-operator /out /
 USER 65532:65532
-CMD ["coffer-operator"]
+CMD ["tini", "--", "coffer-operator"]
 
 # --- guests --------------------------------------------------------------------------------------
 FROM base AS guest
@@ -124,7 +124,7 @@ FROM engine-mariadb AS guest-mariadb
 COPY --from=data-mariadb /usr/share/coffer/mariadb /usr/share/coffer/mariadb
 COPY --from=code-guest /out /
 USER 999:999
-CMD ["coffer-guest"]
+CMD ["tini", "--", "coffer-guest"]
 
 FROM guest AS guest-redis
 # redis-tools has the server's one binary under another name; Redis starts from an empty directory.
@@ -137,4 +137,4 @@ RUN export DEBIAN_FRONTEND=noninteractive \
         /var/lib/apt/lists/* /var/lib/dpkg/*-old /var/log/*
 COPY --from=code-guest /out /
 USER 999:999
-CMD ["coffer-guest"]
+CMD ["tini", "--", "coffer-guest"]

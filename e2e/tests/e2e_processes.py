@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from coffer_common import naming
 from e2e_kube import Object
 
 
@@ -48,21 +49,30 @@ def container_id(pod: Object, container: str) -> str | None:
 
 
 def processes(pod: Object, container: str) -> list[Process]:
-    """The processes of a container, oldest first; none where it does not run."""
+    """The processes of a container but its init, oldest first; none where it does not run."""
     wanted = container_id(pod, container)
+    return [] if wanted is None else _within(wanted)
+
+
+def processes_of_pod(pod: Object) -> list[Process]:
+    """Those of all its containers, `pause` as well: there before its status tells of any."""
+    return _within(f"pod{pod['metadata']['uid']}")
+
+
+def _within(group: str) -> list[Process]:
     found: list[Process] = []
-    if wanted is None:
-        return found
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         try:
-            if wanted not in (entry / "cgroup").read_text():
+            if group not in (entry / "cgroup").read_text():
                 continue
             argv = (entry / "cmdline").read_bytes().split(b"\0")
         except (FileNotFoundError, ProcessLookupError):
             continue  # it ended meanwhile
-        found.append(Process(int(entry.name), tuple(a.decode() for a in argv if a)))
+        process = Process(int(entry.name), tuple(a.decode() for a in argv if a))
+        if process.argv[:2] != naming.INIT:
+            found.append(process)
     return sorted(found, key=lambda p: p.pid)
 
 
@@ -81,7 +91,7 @@ def engine(pod: Object, program: str = "mariadbd") -> Process:
 
 
 def main_process(pod: Object, container: str) -> Process:
-    """The first process of a container."""
+    """The first process of a container after its init."""
     running = processes(pod, container)
     assert running, f"container {container} does not run"
     return running[0]

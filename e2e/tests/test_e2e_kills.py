@@ -19,7 +19,7 @@ from e2e_kube import (
     wait_until,
 )
 from e2e_manifests import instance, operation
-from e2e_processes import engine, engines, main_process
+from e2e_processes import Process, engine, engines, main_process, processes_of_pod
 
 pytestmark = pytest.mark.e2e
 
@@ -122,6 +122,22 @@ def test_agent_killed_costs_no_connection(space: Space) -> None:
         assert query(connection, "SELECT 1") == [(1,)]
     assert engine(pod(space)) == before
     space.wait_ready("db")
+
+
+def test_agent_asked_to_end_while_it_loads(space: Space) -> None:
+    """A signal before its handler is there must not be lost: the pod would stay for its grace."""
+    space.apply(instance("db"))
+
+    db = wait_until("the pod", lambda: space.get("pod", "db-0"))
+
+    def agents() -> list[Process]:
+        return [p for p in processes_of_pod(db) if p.argv and p.argv[-1].endswith("coffer-guest")]
+
+    (loading,) = wait_until("the agent's process", agents)
+    loading.send(signal.SIGTERM)
+    wait_until("the agent ended", lambda: not loading.alive())
+    space.wait_ready("db")
+    assert pod(space)["status"]["initContainerStatuses"][0]["restartCount"] == 1
 
 
 def test_agent_frozen_for_a_minute(space: Space) -> None:

@@ -167,6 +167,7 @@ def test_the_pod_is_restricted() -> None:
     assert context["fsGroup"] == context["runAsUser"] == naming.RUN_AS_UID
     assert context["seccompProfile"] == {"type": "RuntimeDefault"}
     for one in (spec["initContainers"][0], spec["containers"][0]):
+        assert tuple(one["command"][:2]) == naming.INIT
         assert one["securityContext"] == {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},

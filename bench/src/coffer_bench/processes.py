@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from coffer_common import naming
+
 KIB_PER_MIB = 1024
+_INIT = b"".join(word.encode() + b"\0" for word in naming.INIT)
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,10 @@ class Usage:
 
 
 def process_ids(pod: dict[str, Any], container: str) -> list[int]:
-    """Ids of a running container's processes, the oldest first; by container id in their cgroup."""
+    """Ids of a running container's processes but its init, the oldest first.
+
+    They are known by the container's id in their cgroup.
+    """
     status = pod.get("status", {})
     every = [*status.get("containerStatuses", []), *status.get("initContainerStatuses", [])]
     wanted = next(
@@ -32,7 +38,8 @@ def process_ids(pod: dict[str, Any], container: str) -> list[int]:
         if not entry.name.isdigit():
             continue
         try:
-            if wanted in (entry / "cgroup").read_text():
+            ours = wanted in (entry / "cgroup").read_text()
+            if ours and not (entry / "cmdline").read_bytes().startswith(_INIT):
                 found.append(int(entry.name))
         except (FileNotFoundError, ProcessLookupError):
             continue  # it ended meanwhile

@@ -42,6 +42,9 @@ LABEL_SCRATCH: Final = f"{GROUP}/scratch"  # "true" on instances that only a tes
 # the pod
 GUEST_CONTAINER: Final = "guest"
 DATABASE_CONTAINER: Final = "database"
+# The first process of every container: the kernel drops a signal that such a process does not yet
+# handle, and the grace of a pod that is deleted while Python loads would pass to its end.
+INIT: Final = ("tini", "--")
 AGENT_PORT: Final = 8443  # HTTPS, mutual TLS: the guest API
 PROBE_PORT: Final = 8080  # HTTP: /livez, /readyz, /metrics; nothing that changes anything
 RUN_AS_UID: Final = 999

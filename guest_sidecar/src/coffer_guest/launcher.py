@@ -1,4 +1,4 @@
-"""PID 1 of the `database` container: starts the engine at the agent's word and keeps it running.
+"""Main process of the `database` container: starts the engine at the agent's word, keeps it going.
 
 Owns the volume's lock for its whole life and the engine process. It decides nothing about data
 and knows no engine; what to run comes from the agent over a unix socket. It keeps the engine
@@ -224,7 +224,7 @@ class Launcher:
             self._reap()
 
     def _reap(self) -> None:
-        """Take leave of the engine, and of orphans, which come to PID 1."""
+        """Take leave of the engine, and of orphans where this is PID 1."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)

@@ -84,7 +84,7 @@ def _guest(plan: Blueprint) -> Object:
         "name": naming.GUEST_CONTAINER,
         "image": plan.image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["coffer-guest"],
+        "command": [*naming.INIT, "coffer-guest"],
         "restartPolicy": "Always",
         "env": [
             _field("POD_NAME", "metadata.name"),
@@ -122,7 +122,7 @@ def _database(plan: Blueprint) -> Object:
         "name": naming.DATABASE_CONTAINER,
         "image": plan.image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["coffer-launcher"],
+        "command": [*naming.INIT, "coffer-launcher"],
         "ports": [{"name": "engine", "containerPort": plan.port, "protocol": "TCP"}],
         # No liveness and no startup probe: the agent answers them, and an agent that hangs or
         # cannot be pulled would get the database killed.

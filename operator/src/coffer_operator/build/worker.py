@@ -163,7 +163,7 @@ def _container(order: WorkerOrder, arguments: list[str], mounts: list[Any]) -> O
         "name": CONTAINER,
         "image": order.image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["python", "-m", "coffer_guest.storage_worker"],
+        "command": [*naming.INIT, "python", "-m", "coffer_guest.storage_worker"],
         "args": arguments,
         "terminationMessagePolicy": "File",
         "resources": {
