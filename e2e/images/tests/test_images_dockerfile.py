@@ -1,5 +1,6 @@
 """The Dockerfile is read right, and keeps its promises."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -101,7 +102,8 @@ def test_guests_share_their_layers_up_to_the_engine() -> None:
 def test_an_image_runs_as_nobody_special_without_a_shell(target: str) -> None:
     last = STAGES[target].instructions
     uid = 65532 if target == "operator" else naming.RUN_AS_UID
-    assert last[-2:] == [f"USER {uid}:{uid}", f'CMD ["coffer-{target.split("-", maxsplit=1)[0]}"]']
+    command = [*naming.INIT, f"coffer-{target.split('-', maxsplit=1)[0]}"]
+    assert last[-2:] == [f"USER {uid}:{uid}", f"CMD {json.dumps(command)}"]
     assert not any(
         line.startswith("ENTRYPOINT")
         for stage in dockerfile.made_of(STAGES, target)
