@@ -8,6 +8,9 @@ PY := .venv/bin/python
 CHECKED := common operator guest_sidecar cli e2e bench tests
 STAMP = .venv/.stamp-$(shell cat requirements/uv.txt requirements/dev.txt pyproject.toml | sha256sum | cut -c1-16)
 SEEDS ?= 0-299
+# The tests' order is shuffled, in the same way each time; another way by ORDER=<number>.
+ORDER ?= 1
+PYTEST = .venv/bin/pytest -q -n 2 --randomly-seed=$(ORDER)
 
 export PYTHONHASHSEED ?= 0
 # Without compiled files every run of the tests compiles them all anew: a third of the unit tier.
@@ -60,23 +63,23 @@ format: setup ## let ruff format and mend the tree
 .PHONY: test-unit
 test-unit: setup ## pure code, in seconds
 	@echo "==> unit tests"
-	@.venv/bin/pytest -q -n 2 -m "not simulation and not guest and not e2e"
+	@$(PYTEST) --ignore=e2e/tests -m "not simulation and not guest and not e2e"
 
 .PHONY: test-simulation
-test-simulation: setup ## the operator's own code under seeded faults (SEEDS=0-299)
+test-simulation: setup ## operator and command line against a simulated API server, seeded faults (SEEDS=0-299)
 	@echo "==> simulation, seeds $(SEEDS)"
-	@COFFER_SIM_SEEDS=$(SEEDS) .venv/bin/pytest -q -n 2 -m simulation operator/tests
+	@COFFER_SIM_SEEDS=$(SEEDS) $(PYTEST) -m simulation operator/tests cli/tests
 	@echo "==> property tests, 200 examples of each"
-	@HYPOTHESIS_PROFILE=deep .venv/bin/pytest -q -n 2 -m "hypothesis and not simulation and not guest and not e2e"
+	@HYPOTHESIS_PROFILE=deep $(PYTEST) --ignore=e2e/tests -m "hypothesis and not simulation and not guest and not e2e"
 
 .PHONY: simulate
 simulate: setup ## explore: make simulate SEEDS=random, or replay: SEEDS=17
-	@COFFER_SIM_SEEDS=$(SEEDS) .venv/bin/pytest -q -s -m simulation operator/tests
+	@COFFER_SIM_SEEDS=$(SEEDS) .venv/bin/pytest -q -s -m simulation operator/tests/test_op_sim_seeds.py
 
 .PHONY: test-guest
 test-guest: setup ## agent and launcher with real engines as processes
 	@echo "==> guest tests"
-	@.venv/bin/pytest -q -n 2 --dist loadfile -m guest common guest_sidecar cli
+	@$(PYTEST) --dist loadfile -m guest common guest_sidecar cli
 
 .PHONY: check-rules
 check-rules: setup ## ask an installed engine about its parameters (DATASTORE=mariadb VERSION=10.11)
@@ -88,7 +91,7 @@ test-e2e: setup ## on a real Kubernetes of its own (KEEP=1 leaves it up)
 	@echo "==> end-to-end tests"
 	@$(PY) -m coffer_cluster build
 	@$(PY) -m coffer_images build
-	@.venv/bin/pytest -q -n 2 --dist loadfile -m e2e e2e
+	@$(PYTEST) --dist loadfile -m e2e e2e
 
 .PHONY: test
 test: lint test-unit test-simulation test-guest test-e2e ## all of the above

@@ -16,6 +16,17 @@ from coffer_cli.main import cli
 NAMESPACE = "shop"
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m selects by marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that speak HTTP to the fake API server are no unit tests."""
+    here = Path(__file__).parent
+    for item in items:
+        if not isinstance(item, pytest.Function) or not item.path.is_relative_to(here):
+            continue
+        if "api" in item.fixturenames:
+            item.add_marker(pytest.mark.simulation)
+
+
 @pytest.fixture
 def api() -> Iterator[FakeApi]:
     server = FakeApi()

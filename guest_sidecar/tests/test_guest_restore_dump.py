@@ -27,15 +27,29 @@ pytestmark = pytest.mark.guest
 
 
 @pytest.fixture(scope="module")
-def pod(mariadb_seed: Path) -> Iterator[Pod]:
+def server(mariadb_seed: Path) -> Iterator[Pod]:
     tools()
     pod = Pod("mariadb", "10.11", mariadb_seed)
     try:
         pod.start().until_running()
-        fill(pod)
         yield pod
     finally:
         pod.close()
+
+
+@pytest.fixture
+def pod(server: Pod) -> Iterator[Pod]:
+    """The server with what every test begins with, and nothing that another test has left."""
+    fill(server)
+    yield server
+    system = "'mysql', 'sys', 'information_schema', 'performance_schema'"
+    for (name,) in rows(
+        server,
+        "SELECT CONCAT('`', REPLACE(schema_name, '`', '``'), '`') FROM information_schema.schemata"
+        f" WHERE schema_name NOT IN ({system})",
+    ):
+        rows(server, f"DROP DATABASE {name}")
+    rows(server, "DROP USER app@'%'")
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from coffer_operator.plan.model import (
 from coffer_operator.plan.world import World
 from op_stage import KEY, LABELS, NS, Stage, always, service, status, told
 
-pytestmark = pytest.mark.looptime
+pytestmark = [pytest.mark.looptime, pytest.mark.simulation]
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ from op_backup_worlds import CREDENTIALS, KEYS, STRATEGIES, result, storage_obj
 from op_plan_worlds import datastore_version
 from op_stage import NS, Stage, always
 
-pytestmark = pytest.mark.looptime
+pytestmark = [pytest.mark.looptime, pytest.mark.simulation]
 
 IP = "10.0.0.9"
 

@@ -34,7 +34,7 @@ from op_configuration import (
 from op_plan_worlds import instance_obj
 from op_stage import NS, Stage, always
 
-pytestmark = pytest.mark.looptime
+pytestmark = [pytest.mark.looptime, pytest.mark.simulation]
 
 REFERENCE = {"configurationRef": {"name": "tuned"}}
 

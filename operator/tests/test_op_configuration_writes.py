@@ -32,7 +32,7 @@ from op_configuration import (
 )
 from op_stage import LABELS, NS, Stage, always
 
-pytestmark = pytest.mark.looptime
+pytestmark = [pytest.mark.looptime, pytest.mark.simulation]
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from coffer_operator.plan.model import Plan
 from op_backup_worlds import storage_obj
 from op_stage import EPOCH, NS, Stage, always
 
-pytestmark = pytest.mark.looptime
+pytestmark = [pytest.mark.looptime, pytest.mark.simulation]
 
 TEN_MINUTES_S = 600.0  # a run is due then; the Epoch is at midnight
 FIRST = "nightly-full-20260101-0010"

@@ -19,7 +19,7 @@ from coffer_operator.shell.lease import (
 from sim_apiserver import NAMESPACE, ApiServer
 from sim_client import Calm, SimClient
 
-pytestmark = pytest.mark.looptime
+pytestmark = [pytest.mark.looptime, pytest.mark.simulation]
 
 AT = Key("coffer-system", "coffer-operator")
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)

@@ -21,7 +21,7 @@ from coffer_operator.plan.model import Plan
 from op_backup_worlds import CREDENTIALS, KEYS, storage_obj
 from op_stage import NS, Stage, always
 
-pytestmark = pytest.mark.looptime
+pytestmark = [pytest.mark.looptime, pytest.mark.simulation]
 
 SHOWN = {
     "path": "u-1/base/b-1",

@@ -32,7 +32,7 @@ from op_plan_worlds import datastore_version, flavor
 from op_stage import NS, Stage, always
 from op_verification import DONE, NAME
 
-pytestmark = pytest.mark.looptime
+pytestmark = [pytest.mark.looptime, pytest.mark.simulation]
 
 IP = "10.0.0.7"
 RESTORED = {"phase": "Completed", "storage": "minio", "path": "u-1/base/b-1"}
