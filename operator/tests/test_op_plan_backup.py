@@ -11,9 +11,10 @@ from coffer_common.wire import BackupTask, EngineState, TaskState, TaskStatus
 from coffer_operator.plan.backup import FINALIZER, plan_backup
 from coffer_operator.plan.backup_begin import BEGIN_WITHIN_S, why_full
 from coffer_operator.plan.backup_world import BackupWorld
+from coffer_operator.plan.clock import to_text
 from coffer_operator.plan.model import CancelTask, PutTask
 from coffer_operator.plan.storage_secrets import open_secrets, whole_access
-from coffer_operator.plan.tasks import NO_PROGRESS_S
+from coffer_operator.plan.tasks import NO_PROGRESS_S, STILL_S
 from coffer_operator.plan.world import ActFailure
 from op_backup_worlds import (
     BACKUP_UID,
@@ -174,6 +175,21 @@ def test_a_refusal_of_the_agent_fails_it_with_its_reason() -> None:
     refusal = ActFailure("task backup", "StrategyUnknown", "no such strategy", True, NOW)
     errand = plan_backup(replace(running(), failure=refusal))
     assert phase(errand) == ("Failed", "StrategyUnknown")
+
+
+def test_one_that_does_not_move_is_told_before_it_is_given_up() -> None:
+    world = replace(running(), agent=agent(task(bytes_done=5)))
+    first = plan_backup(world)
+    assert message(first) == "the backup is being taken"
+    assert first.requeue_after_s == STILL_S
+    told = after_backup(world, first)
+    still = plan_backup(replace(told, now=world.now + timedelta(seconds=STILL_S)))
+    since = to_text(world.now)
+    assert message(still) == f"the backup is being taken: no byte has moved since {since}"
+    quiet = replace(after_backup(told, still), now=world.now + timedelta(seconds=STILL_S * 2))
+    assert plan_backup(quiet).status == still.status, "told once"
+    moving = replace(quiet, agent=agent(task(bytes_done=9)))
+    assert message(plan_backup(moving)) == "the backup is being taken"
 
 
 def test_a_task_that_does_not_move_is_cancelled() -> None:

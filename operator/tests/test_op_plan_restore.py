@@ -23,6 +23,7 @@ from coffer_operator.plan.instance import plan_instance
 from coffer_operator.plan.model import CancelTask, Plan, PutTask
 from coffer_operator.plan.restore import NO_PROGRESS_S
 from coffer_operator.plan.storage_secrets import open_secrets, whole_access
+from coffer_operator.plan.tasks import STILL_S
 from coffer_operator.plan.world import AgentFact, RestoreSource, VolumeFact, World
 from op_backup_worlds import CREDENTIALS, KEYS, POD, backup, storage
 from op_plan_worlds import UID, instance, operation, with_status, world
@@ -211,12 +212,15 @@ def test_progress_is_told_and_is_never_late() -> None:
     assert "Stalled" not in {c["type"] for c in late.status["conditions"]}
 
 
-def test_one_that_does_not_move_is_cancelled() -> None:
+def test_one_that_does_not_move_is_told_and_then_cancelled() -> None:
     moving = task(bytes_done=40)
     begun = awaiting(subject())
     told = with_status(begun, plan_instance(begun).status)
     stuck = awaiting(told, moving)
     kept = with_status(stuck, plan_instance(stuck).status)
+    still = plan_instance(replace(kept, now=kept.now + timedelta(seconds=STILL_S)))
+    assert ": no byte has moved since " in ready(still)[1]
+    assert report(still)["progress"]["bytesDone"] == 40
     late = replace(kept, now=kept.now + timedelta(seconds=NO_PROGRESS_S + 5))
     assert plan_instance(late).calls == (CancelTask(moving.id),)
 

@@ -51,6 +51,7 @@ from coffer_operator.plan.tasks import (
     overdue_at,
     progress_of,
     retry_at,
+    standstill,
 )
 from coffer_operator.plan.worker import spent
 
@@ -253,10 +254,11 @@ def _under_way(world: BackupWorld, task: TaskStatus) -> Errand:
     if world.now >= overdue_at(progress, world.now):
         return _given_up(world, "it did not move", running=True)
     message = "the backup is being taken"
-    if task.message:
-        message = f"{message}: {task.message}"
+    still, look_s = standstill(progress, world.now)
+    if detail := task.message or still:
+        message = f"{message}: {detail}"
     fresh = told(world, BackupPhase.RUNNING, reasons.BACKING_UP, message, progress=progress)
-    return _tell(world, fresh, requeue_after_s=more_s or 60.0)
+    return _tell(world, fresh, requeue_after_s=more_s or look_s or 60.0)
 
 
 def _given_up(world: BackupWorld, why: str, *, running: bool = False) -> Errand:

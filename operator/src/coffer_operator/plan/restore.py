@@ -32,7 +32,7 @@ from coffer_operator.plan.known import Known
 from coffer_operator.plan.model import CancelTask, PutTask
 from coffer_operator.plan.storage import is_ready
 from coffer_operator.plan.storage_spec import for_reading
-from coffer_operator.plan.tasks import Failed, begun, failure_of, find, progress_of
+from coffer_operator.plan.tasks import Failed, begun, failure_of, find, progress_of, standstill
 from coffer_operator.plan.wording import one_line
 from coffer_operator.plan.world import RestoreSource, World
 
@@ -299,17 +299,20 @@ def _is_scratch(instance: DatabaseInstance) -> bool:
 
 def _under_way(world: World, report: RestoreReport, task: TaskStatus) -> Restore:
     progress, more_s = progress_of(task, report.progress, world.now)
-    fresh = report.model_copy(update={"progress": progress, "message": task.message or None})
+    still, look_s = standstill(progress, world.now)
+    told = task.message or still
+    fresh = report.model_copy(update={"progress": progress, "message": told})
     overdue = after(from_text(progress.updated_at) or world.now, NO_PROGRESS_S)
+    soon_s = more_s or look_s
     call = None
     if world.now >= overdue and task.state is TaskState.RUNNING:
         call = CancelTask(task.id)
     return Restore(
         path=report.path,
         report=fresh,
-        finding=_progress(fresh),
+        finding=_progress(fresh, told),
         call=call,
-        wake_at=after(world.now, more_s) if more_s else max(overdue, after(world.now, _LOOK_S)),
+        wake_at=after(world.now, soon_s) if soon_s else max(overdue, after(world.now, _LOOK_S)),
     )
 
 
@@ -354,11 +357,12 @@ def _failed_for_good(report: RestoreReport) -> Restore:
     )
 
 
-def _progress(report: RestoreReport) -> Finding:
+def _progress(report: RestoreReport, detail: str | None = None) -> Finding:
+    text = f"the data are being restored from {report.path}"
     return Finding(
         Severity.PROGRESS,
         reasons.RESTORING,
-        f"the data are being restored from {report.path}",
+        f"{text}: {detail}" if detail else text,
     )
 
 

@@ -19,6 +19,7 @@ from coffer_operator.plan.wording import one_line
 ATTEMPTS: Final = 3
 NO_PROGRESS_S: Final = 900.0
 PROGRESS_EVERY_S: Final = 2.0
+STILL_S: Final = 20.0  # without a byte: to be told, since a storage that hangs says nothing itself
 _FIRST_RETRY_S: Final = 30.0
 _MAX_MESSAGE: Final = 2048
 
@@ -113,3 +114,17 @@ def overdue_at(progress: BackupProgress | None, now: datetime) -> datetime:
     """When an attempt is given up unless it moves."""
     moved = from_text(progress.updated_at) if progress is not None else None
     return after(moved or now, NO_PROGRESS_S)
+
+
+def standstill(progress: BackupProgress, now: datetime) -> tuple[str | None, float | None]:
+    """What is to be told of an attempt that does not move, or in how many seconds to look again.
+
+    It is no failure yet: an engine that makes restored files consistent moves none, either.
+    """
+    moved = from_text(progress.updated_at)
+    if moved is None:
+        return None, None
+    passed_s = (now - moved).total_seconds()
+    if passed_s < STILL_S:
+        return None, STILL_S - passed_s
+    return f"no byte has moved since {progress.updated_at}", None
