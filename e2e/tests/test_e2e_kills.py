@@ -49,8 +49,7 @@ def pod(space: Space, name: str = "db") -> Object:
 
 
 @contextmanager
-def frozen(process_pod: Object, container: str) -> Iterator[None]:
-    process = main_process(process_pod, container)
+def frozen(process: Process) -> Iterator[None]:
     process.send(signal.SIGSTOP)
     try:
         yield
@@ -140,24 +139,26 @@ def test_agent_asked_to_end_while_it_loads(space: Space) -> None:
     assert pod(space)["status"]["initContainerStatuses"][0]["restartCount"] == 1
 
 
-def test_agent_frozen_for_a_minute(space: Space) -> None:
+def test_agent_that_hangs_is_replaced_and_the_database_serves_on(space: Space) -> None:
     space.apply(instance("db"))
     space.wait_ready("db")
-    before = engine(pod(space))
+    before, hung = engine(pod(space)), main_process(pod(space), "guest")
     with space.mysql("db", "app") as connection:
-        with frozen(pod(space), "guest"):
+
+        def serves_alone() -> bool:
+            assert query(connection, "SELECT 1") == [(1,)]
+            return not hung.alive()
+
+        with frozen(hung):
             wait_until(
                 "Available is unknown",
                 lambda: condition(space.instance("db"), "Available").get("status") == "Unknown",
                 timeout_s=90,
             )
-            frozen_until = time.monotonic() + 20
-            wait_until(
-                "the database serves on",
-                lambda: query(connection, "SELECT 1") == [(1,)] and time.monotonic() > frozen_until,
-            )
+            wait_until("kubelet ends the agent", serves_alone, timeout_s=90)
         assert query(connection, "SELECT 1") == [(1,)]
-    space.wait_ready("db", timeout_s=120)
+        space.wait_ready("db", timeout_s=120)
+        assert query(connection, "SELECT 1") == [(1,)]
     assert engine(pod(space)) == before
 
 

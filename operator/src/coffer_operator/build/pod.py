@@ -15,6 +15,7 @@ from coffer_operator.build.identity import DATABASE_COMPONENT, Blueprint, Object
 AGENT_CPU_REQUEST: Final = "10m"
 AGENT_MEMORY_REQUEST: Final = "64Mi"
 AGENT_MEMORY_LIMIT: Final = "384Mi"
+_HUNG_GRACE_S: Final = 20  # of an agent that hangs; the pod's is for the engine, which stays
 _ACCOUNT_PATH: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
 _TOKEN_LIFE_S: Final = 3607  # what the API server gives bound tokens that clients expect to renew
 _READ_BY_GROUP: Final = 0o440
@@ -101,6 +102,7 @@ def _guest(plan: Blueprint) -> Object:
             "periodSeconds": 10,
             "timeoutSeconds": 5,
             "failureThreshold": 3,
+            "terminationGracePeriodSeconds": _HUNG_GRACE_S,
         },
         "resources": {
             "requests": {"cpu": AGENT_CPU_REQUEST, "memory": AGENT_MEMORY_REQUEST},
