@@ -13,8 +13,10 @@ from coffer_guest.engines.redis import restored
 from coffer_guest.pipeline.failures import Damaged
 from coffer_guest.pipeline.manifest import DataObject, Facts, Manifest, Parent
 from coffer_guest.strategies.backup.access import opened
+from coffer_guest.strategies.backup.base import BackupStrategy, load_for
 from coffer_guest.strategies.backup.chain import check_links, needed_bytes
 from coffer_guest.strategies.backup.mariabackup import MariaBackup, lsn_fault
+from coffer_guest.strategies.backup.offered import offered
 from coffer_guest.strategies.backup.redis_rdb import RedisBackup
 
 DIGEST = "0" * 64
@@ -178,3 +180,37 @@ def test_the_operator_knows_which_strategies_make_dumps() -> None:
     logical = {one.name for one in found if one.load().logical}
     assert found
     assert logical == naming.LOGICAL_STRATEGIES
+
+
+def test_an_image_offers_what_a_task_would_take() -> None:
+    found = {offer.name: offer for offer in offered("mariadb")}
+    assert set(found) == {"MariaBackup", "MariaBackupIncremental", "MySQLDump"}
+    assert [name for name, offer in found.items() if offer.incremental] == [
+        "MariaBackupIncremental"
+    ]
+    assert {name for name, offer in found.items() if offer.logical} == naming.LOGICAL_STRATEGIES
+    assert [offer.name for offer in offered("redis")] == ["RedisBackup"]
+    assert offered("none") == ()
+    for name in entry_points(group="coffer.backup").names:
+        taken = [manager for manager in ("mariadb", "redis") if _is_taken(name, manager)]
+        there = [m for m in ("mariadb", "redis") if name in [offer.name for offer in offered(m)]]
+        assert taken == there
+
+
+def _is_taken(name: str, manager: str) -> bool:
+    try:
+        load_for(name, manager)
+    except UserError:
+        return False
+    return True
+
+
+def test_what_cannot_be_loaded_is_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str, manager: str) -> type[BackupStrategy]:
+        if name == "MySQLDump":
+            raise ImportError(name)
+        return load_for(name, manager)
+
+    monkeypatch.setattr("coffer_guest.strategies.backup.offered.load_for", broken)
+    assert "MySQLDump" not in [offer.name for offer in offered("mariadb")]
+    assert len(offered("mariadb")) == 2

@@ -62,6 +62,15 @@ def test_a_new_instance_says_what_it_is(pod: Pod) -> None:
     assert pod.probe("/readyz").status == 200
 
 
+def test_it_tells_which_backups_it_can_take(pod: Pod) -> None:
+    status = pod.until_status("they are told", lambda s: s.backup_strategies is not None)
+    assert [offer.name for offer in status.backup_strategies or ()] == [
+        "MariaBackup",
+        "MariaBackupIncremental",
+        "MySQLDump",
+    ]
+
+
 def test_metrics_tell_engine_volume_and_version(pod: Pod) -> None:
     text = pod.probe("/metrics").body
     assert "coffer_engine_up 1.0" in text

@@ -51,6 +51,11 @@ def test_a_new_instance_says_what_it_is(pod: Pod) -> None:
     assert "coffer_engine_up 1.0" in pod.probe("/metrics").body
 
 
+def test_it_tells_which_backups_it_can_take(pod: Pod) -> None:
+    status = pod.until_status("they are told", lambda s: s.backup_strategies is not None)
+    assert [offer.name for offer in status.backup_strategies or ()] == ["RedisBackup"]
+
+
 def test_configuration_is_one_file_per_layer_the_system_last(pod: Pod) -> None:
     main = (pod.etc / "redis.conf").read_text().splitlines()
     files = [line.strip('"').rpartition("/")[2] for line in main]

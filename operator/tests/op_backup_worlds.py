@@ -16,6 +16,7 @@ from coffer_common.wire import (
     EngineState,
     EngineStatus,
     GuestStatus,
+    OfferedStrategy,
     TaskStatus,
 )
 from coffer_operator.plan.backup_world import BackupWorld, SecretsFact, StorageWorld
@@ -113,7 +114,18 @@ def backup(name: str = "monday", status: Mapping[str, Any] | None = None, **spec
     return Backup.model_validate({**backup_obj(name, **spec), "status": dict(status or {})})
 
 
-def agent(*tasks: TaskStatus, state: EngineState = EngineState.RUNNING) -> AgentFact:
+OFFERS = (  # of the image for MariaDB
+    OfferedStrategy(name="MariaBackup"),
+    OfferedStrategy(name="MariaBackupIncremental", incremental=True),
+    OfferedStrategy(name="MySQLDump", logical=True),
+)
+
+
+def agent(
+    *tasks: TaskStatus,
+    state: EngineState = EngineState.RUNNING,
+    offers: tuple[OfferedStrategy, ...] | None = OFFERS,
+) -> AgentFact:
     status = GuestStatus(
         etag="e",
         agent_version="1",
@@ -123,6 +135,7 @@ def agent(*tasks: TaskStatus, state: EngineState = EngineState.RUNNING) -> Agent
         data=DataStatus(state=DataState.LAID_OUT, data_id="d1"),
         engine=EngineStatus(state=state),
         tasks=tasks,
+        backup_strategies=offers,
     )
     return AgentFact(status, "p1", 0.0)
 

@@ -127,6 +127,8 @@ def _backup(world: World, wish: BackupWish) -> Iterator[str]:
         yield _shown(found or {})
     elif status["phase"] == "Completed" and not paths:
         yield "it is Completed, and not in the bucket"
+    elif wish.end == "refused" and (status["phase"] == "Completed" or paths):
+        yield f"it was taken by a strategy that there is not: {_shown(found or {})}, {paths}"
 
 
 def _storages(world: World) -> Iterator[str]:

@@ -62,7 +62,7 @@ class Guest:
         self._writing_slice = False
         self._stopping = False
         self._status: GuestStatus | None = None  # until something changes
-        self.tasks = SimTasks(around.bucket, around.rng, disk, self._changed)
+        self.tasks = SimTasks(around.bucket, around.rng, disk, config.manager, self._changed)
         self.tasks.on_restored = self._restored
 
     # --- lives -----------------------------------------------------------------------------------
@@ -136,9 +136,7 @@ class Guest:
         self._news = asyncio.Event()
         self.on_change()
 
-    def poke(self) -> None:
-        """Something that the status shows is another."""
-        self._changed()
+    poke = _changed  # for others: something that the status shows is another
 
     # --- the agent -------------------------------------------------------------------------------
 
@@ -373,6 +371,7 @@ class Guest:
             tasks=self.tasks.statuses(),
             databases=tuple(sorted(self.disk.databases)) if serving else None,
             users=tuple(sorted(self.disk.users)) if serving else None,
+            backup_strategies=self.tasks.offers if serving else None,
         )
         etag = hashlib.sha256(draft.model_dump_json().encode()).hexdigest()[:16]
         return draft.model_copy(update={"etag": etag})

@@ -26,11 +26,14 @@ _KEY: Final = base64.b64encode(bytes(32)).decode()
 
 @dataclass
 class BackupWish:
-    """What is to become of one Backup. `ended`: either way. `objects`: whether they stay."""
+    """What is to become of one Backup. `objects`: whether they stay.
+
+    `ended`: either way; `refused`: it was never taken.
+    """
 
     namespace: str
     name: str
-    end: Literal["ended", "completed", "gone"] = "ended"
+    end: Literal["ended", "refused", "gone"] = "ended"
     uid: str = ""
     objects: bool | None = None  # None: either way
 
@@ -159,6 +162,16 @@ async def take_several(user: User, wish: Wish, backups: Backups) -> None:
     await furnish(user, wish, backups)
     for _ in range(user.rng.randint(1, 4)):
         back_up(user, wish, backups, type=user.rng.choice(("full", "incremental")))
+        await user.pause(0, user.rng.choice((0, 5, 120)))
+
+
+async def take_by_a_wrong_strategy(user: User, wish: Wish, backups: Backups) -> None:
+    """The operator refuses it, or the agent does where it has not told what it offers."""
+    await furnish(user, wish, backups)
+    for strategy in ("RedisBackup", "MySQLDump", "MariaBackUp"):
+        taken = back_up(user, wish, backups, strategy=strategy)
+        if strategy != "MySQLDump":
+            taken.end = "refused"
         await user.pause(0, user.rng.choice((0, 5, 120)))
 
 
@@ -319,6 +332,7 @@ async def lose_the_namespace(user: User, wish: Wish, backups: Backups) -> None:
 
 STORIES: Final[tuple[BackupStory, ...]] = (
     take_several,
+    take_by_a_wrong_strategy,
     take_and_restore,
     take_and_restore,
     restore_before_it_is_there,

@@ -14,6 +14,7 @@ from coffer_common.proof import NoteTask, Proof
 from coffer_common.wire import (
     BackupResult,
     BackupTask,
+    OfferedStrategy,
     RestoreTask,
     TaskRequest,
     TaskState,
@@ -25,6 +26,15 @@ from sim_loop import stamp
 KEPT: Final = 10
 _STEPS: Final = 5
 _BYTES: Final = 1_000_000
+OFFERS: Final = {  # of each engine's image
+    "mariadb": (
+        OfferedStrategy(name="MariaBackup"),
+        OfferedStrategy(name="MariaBackupIncremental", incremental=True),
+        OfferedStrategy(name="MySQLDump", logical=True),
+    ),
+    "redis": (OfferedStrategy(name="RedisBackup"),),
+}
+_OLD_SHARE: Final = 0.2  # of the agents do not tell what they offer
 DATABASES: Final = ("one", "two")  # of every dump
 
 
@@ -43,12 +53,19 @@ class SimTasks:
     """The tasks of one pod's agent."""
 
     def __init__(
-        self, bucket: Bucket, rng: random.Random, disk: Disk, changed: Callable[[], None]
+        self,
+        bucket: Bucket,
+        rng: random.Random,
+        disk: Disk,
+        manager: str,
+        changed: Callable[[], None],
     ) -> None:
         self._bucket = bucket
         self._rng = rng
         self._disk = disk
         self._changed = changed
+        self._offers = OFFERS[manager]
+        self.offers = self._offers if rng.random() >= _OLD_SHARE else None  # as the status has it
         self._life = 0  # counts agents: timers of an older one are void
         self.up = False
         self.on_restored: Callable[[str, str], None] = lambda *_: None  # data id, path
@@ -118,6 +135,10 @@ class SimTasks:
             self._restore(task, RestoreTask.model_validate(request.payload))
 
     def _back_up(self, task: TaskStatus, request: BackupTask) -> None:
+        if request.strategy not in [offer.name for offer in self._offers]:
+            text = f"no backup strategy is named {request.strategy}"
+            self._end(task, TaskState.FAILED, "StrategyUnknown", text, permanent=True)
+            return
         path = f"{request.instance['uid']}/base/{request.backup_id}"
         data_id = self._disk.data_id or ""
         self._bucket.backups[path] = data_id

@@ -12,6 +12,7 @@ from coffer_common.wire import (
     EngineState,
     EngineStatus,
     GuestStatus,
+    OfferedStrategy,
     TaskRequest,
     TaskState,
     TaskStatus,
@@ -33,9 +34,11 @@ from coffer_operator.kube.api import (
     Object,
 )
 from coffer_operator.plan.model import Plan
-from op_backup_worlds import CREDENTIALS, KEYS, STRATEGIES, result, storage_obj
+from coffer_operator.shell.admission import Known, review
+from op_backup_worlds import CREDENTIALS, KEYS, OFFERS, STRATEGIES, backup_obj, result, storage_obj
 from op_plan_worlds import datastore_version
-from op_stage import NS, Stage, always
+from op_stage import KEY, NS, Stage, always
+from sim_apiserver import Deletion
 
 pytestmark = [pytest.mark.looptime, pytest.mark.simulation]
 
@@ -160,10 +163,12 @@ def furnish(stage: Stage) -> None:
     says(stage)
 
 
-def says(stage: Stage, *tasks: TaskStatus) -> None:
+def says(
+    stage: Stage, *tasks: TaskStatus, offers: tuple[OfferedStrategy, ...] | None = None
+) -> None:
     pod = stage.server.get(POD, NS, "shop-0")
     status = GuestStatus(
-        etag=str(len(stage.requests)) + repr(tasks),
+        etag=str(len(stage.requests)) + repr((tasks, offers)),
         agent_version="1",
         boot_id="b",
         instance_uid=stage.instance["metadata"]["uid"],
@@ -171,6 +176,7 @@ def says(stage: Stage, *tasks: TaskStatus) -> None:
         data=DataStatus(state=DataState.LAID_OUT, data_id="d1"),
         engine=EngineStatus(state=EngineState.RUNNING),
         tasks=tasks,
+        backup_strategies=offers,
     )
     stage.agents.says(IP, status)
 
@@ -228,6 +234,30 @@ async def test_a_backup_from_its_begin_to_its_deletion(stage: Stage) -> None:
             if obj["kind"] != "Secret":
                 assert "s3cr3t" not in json.dumps(obj)
                 assert KEYS["k1"] not in json.dumps(obj)
+
+
+async def test_what_the_agent_offers_is_what_the_webhook_goes_by(stage: Stage) -> None:
+    asked_for = backup_obj(strategy="MariaBackups")
+    request = {"uid": "r", "kind": {"kind": "Backup"}, "object": asked_for, "oldObject": None}
+
+    def review_now() -> str:
+        engine = stage.engine
+        known = Known(engine.cache.catalogue(), offers=engine.offers)
+        return str(review(request, known).get("status", {}).get("message", ""))
+
+    async with stage.running(always(Plan())):
+        furnish(stage)
+        await stage.settle()
+        assert stage.engine.offers(KEY) is None
+        assert not review_now(), "an older agent"
+        says(stage, offers=OFFERS)
+        await stage.settle()
+        assert stage.engine.offers(KEY) == OFFERS
+        assert "did you mean MariaBackup?" in review_now()
+        stage.server.delete(POD, NS, "shop-0", Deletion(grace_period_s=0))
+        await stage.settle()
+        assert not review_now(), "the agent is away"
+    assert stage.engine.offers(Key(NS, "other")) is None
 
 
 async def test_a_busy_agent_is_asked_again(stage: Stage) -> None:

@@ -1,5 +1,7 @@
 """Backups, schedules, storages and restoreFrom as the webhook judges them: never, or perhaps."""
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -7,12 +9,23 @@ import pytest
 from coffer_common.resources.backup import Backup
 from coffer_common.resources.instance import DatabaseInstance
 from coffer_operator.kube.api import Key
+from coffer_operator.plan.backup import plan_backup
 from coffer_operator.plan.backup_begin import judge_beginning
 from coffer_operator.plan.schedule import plan_schedule
 from coffer_operator.plan.storage import plan_storage
-from coffer_operator.plan.world import RestoreSource
+from coffer_operator.plan.strategies import Offers
+from coffer_operator.plan.world import AgentFact, RestoreSource
 from coffer_operator.shell.admission import Known, review
-from op_backup_worlds import STRATEGIES, backup, backup_obj, backup_world, storage, storage_obj
+from op_backup_worlds import (
+    OFFERS,
+    STRATEGIES,
+    agent,
+    backup,
+    backup_obj,
+    backup_world,
+    storage,
+    storage_obj,
+)
 from op_backup_worlds import storage_world as make_storage_world
 from op_plan_worlds import UID, catalogue, datastore_version, instance_obj
 from op_schedule_worlds import instance, schedule, schedule_obj, schedule_world
@@ -27,8 +40,13 @@ DONE = {
 }
 
 
-def known(*others: Backup, strategies: dict[str, str] | None = None) -> Known:
-    """An instance `shop`, and these Backups; the first is what instances are restored from."""
+def known(
+    *others: Backup, strategies: dict[str, str] | None = None, offers: Offers | None = None
+) -> Known:
+    """An instance `shop`, and these Backups; the first is what instances are restored from.
+
+    `offers`: of its agent, None: not known.
+    """
     offered = catalogue(datastore_version(backupStrategies=strategies or STRATEGIES))
     shop = instance()
     there = {Key("prod", "shop"): shop}
@@ -36,7 +54,13 @@ def known(*others: Backup, strategies: dict[str, str] | None = None) -> Known:
     def source(_: DatabaseInstance) -> RestoreSource:
         return RestoreSource(others[0] if others else None, storage())
 
-    return Known(offered, instance=there.get, source=source, backups=lambda _: others)
+    return Known(
+        offered,
+        instance=there.get,
+        source=source,
+        backups=lambda _: others,
+        offers={Key("prod", "shop"): offers}.get,
+    )
 
 
 def said(kind: str, obj: dict[str, Any], by: Known | None = None, old: Any = None) -> str:
@@ -58,6 +82,64 @@ def test_a_type_that_the_datastore_does_not_offer() -> None:
     message = said("Backup", backup_obj(type="incremental"), known(strategies=only_full))
     assert message.endswith("offers no incremental backups; make a Backup of type full")
     assert not said("Backup", backup_obj(type="full"), known(strategies=only_full))
+
+
+THERE = "choose one of MariaBackup, MariaBackupIncremental (increments), MySQLDump"
+STRATEGY_MISFITS: list[tuple[dict[str, Any], str]] = [
+    (
+        {"strategy": "mysqldmp"},
+        f"spec.strategy: the instance shop has no backup strategy mysqldmp; {THERE}; "
+        "did you mean MySQLDump?",
+    ),
+    (
+        {"strategy": "RDB"},
+        f"spec.strategy: the instance shop has no backup strategy RDB; {THERE}",
+    ),
+    (
+        {"strategy": "MariaBackup", "databases": ["one"]},
+        "spec.databases: MariaBackup backs up everything; choose MySQLDump, or leave out "
+        "spec.databases",
+    ),
+    ({"strategy": "MySQLDump", "databases": ["one"]}, ""),
+    ({"strategy": "MariaBackup", "type": "incremental"}, ""),  # the agent takes a full one
+    ({}, ""),
+]
+
+
+@pytest.mark.parametrize(("spec", "words"), STRATEGY_MISFITS)
+def test_a_strategy_that_the_instance_has_not(spec: dict[str, Any], words: str) -> None:
+    assert said("Backup", backup_obj(**spec), known(offers=OFFERS)) == words
+    assert not said("Backup", backup_obj(**spec), known()), "an agent that does not tell"
+    assert not said("Backup", backup_obj(**spec), Known(catalogue())), "no instance"
+    if words:  # the plan says the same, before the agent is asked
+        errand = plan_backup(backup_world(backup(**spec)))
+        assert errand.status is not None
+        assert (errand.status["phase"], errand.status["message"]) == ("Failed", words)
+        assert errand.status["conditions"][0]["reason"] == "StrategyInvalid"
+        assert not errand.calls
+
+
+@pytest.mark.parametrize("fact", [None, agent(offers=None), replace(agent(), error="away")])
+def test_where_the_agent_is_not_known_no_strategy_is_refused(fact: AgentFact | None) -> None:
+    world = backup_world(backup(strategy="RDB"), agent=fact)
+    errand = plan_backup(world)
+    told = dict(errand.status or {})
+    assert told.get("phase") != "Failed"
+
+
+def test_a_strategy_of_the_catalogue_that_the_instance_has_not() -> None:
+    wrong = {"full": "MariaBackups", "incremental": "Increments"}
+    there = known(strategies=wrong, offers=OFFERS)
+    assert said("Backup", backup_obj(), there) == (
+        "mariadb-10.11 names the strategy MariaBackups for full backups, which the instance shop "
+        f"has not; name another in spec.strategy: {THERE}; did you mean MariaBackup?"
+    )
+    assert not said("Backup", backup_obj(strategy="MySQLDump"), there)
+
+
+def test_an_image_without_any_strategy() -> None:
+    message = said("Backup", backup_obj(strategy="RDB"), known(offers=()))
+    assert message.endswith("has no backup strategy RDB; its image has none")
 
 
 PARENTS = [
@@ -170,6 +252,51 @@ def test_increments_of_a_datastore_without_any() -> None:
     assert "offers no incremental backups" in message
     assert not said("BackupSchedule", obj, Known(catalogue())), "the instance may come later"
     assert not said("BackupSchedule", obj, known(strategies={"full": "RedisBackup"}), obj)
+
+
+SCHEDULE_MISFITS = [
+    ({"full": "Files"}, "Files for full backups", "nothing is taken until"),
+    (
+        {"full": "MariaBackup", "incremental": "Increments"},
+        "Increments for incremental backups",
+        "only full ones are taken until",
+    ),
+    (STRATEGIES, "", ""),
+]
+
+
+@pytest.mark.parametrize(("strategies", "what", "until"), SCHEDULE_MISFITS)
+def test_a_schedule_by_a_strategy_that_the_instance_has_not(
+    strategies: dict[str, str], what: str, until: str
+) -> None:
+    spec: dict[str, Any] = {"full": {"cron": "@weekly"}, "incremental": {"cron": "@daily"}}
+    if "incremental" not in strategies:
+        del spec["incremental"]
+    message = said(
+        "BackupSchedule", schedule_obj(**spec), known(strategies=strategies, offers=OFFERS)
+    )
+    assert (what in message, until in message, bool(message)) == (True, True, bool(what))
+    assert not said("BackupSchedule", schedule_obj(**spec), known(strategies=strategies))
+    world = schedule_world(
+        schedule(**spec),
+        catalogue=catalogue(datastore_version(backupStrategies=strategies)),
+        offers=OFFERS,
+    )
+    world = replace(world, now=world.now + timedelta(days=8))  # both are due
+    errand = plan_schedule(world)
+    assert errand.status is not None
+    made = {obj["spec"]["type"] for obj in errand.creates}
+    if message:  # the plan says the same
+        stalled = {c["type"]: c for c in errand.status["conditions"]}["Stalled"]
+        assert (stalled["reason"], stalled["message"]) == ("StrategyInvalid", message)
+        assert made == ({"full"} if "only full" in until else set())
+    else:
+        assert made
+    again = replace(
+        world, schedule=schedule(errand.status, **spec), now=world.now + timedelta(seconds=60)
+    )
+    if not errand.creates:
+        assert plan_schedule(again).status == errand.status, "nothing to write once it is told"
 
 
 # --- DatabaseInstance.spec.restoreFrom ------------------------------------------------------------

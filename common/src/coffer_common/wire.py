@@ -293,6 +293,14 @@ class TaskRequest(Wire):
     payload: Annotated[dict[str, JsonValue], Field(repr=False)] = Field(default_factory=dict)
 
 
+class OfferedStrategy(Wire):
+    """A backup strategy that an agent's image has for its engine."""
+
+    name: str  # in the entry point group coffer.backup
+    incremental: bool = False  # can continue another backup
+    logical: bool = False  # takes databases one by one
+
+
 class GuestStatus(Wire):
     """Answer to GET /v1/status, and the agent's heartbeat.
 
@@ -311,6 +319,7 @@ class GuestStatus(Wire):
     tasks: tuple[TaskStatus, ...] = ()
     databases: tuple[str, ...] | None = None  # None: cannot tell
     users: tuple[str, ...] | None = None  # `name@host`; None: cannot tell
+    backup_strategies: tuple[OfferedStrategy, ...] | None = None  # by name; None: cannot tell
 
 
 class DatabaseRequest(Wire):

@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import TYPE_CHECKING, Final
 
-from coffer_common.wire import TaskState, TaskStatus
+from coffer_common.wire import EngineState, OfferedStrategy, TaskState, TaskStatus
 from coffer_guest import settings as settings_module
 from coffer_guest.board import Board
 from coffer_guest.layout import Step
+from coffer_guest.offers import OfferedStrategies
 from coffer_guest.settings import Settings
 from coffer_guest.supervisor import Supervisor
 from coffer_guest.task_child import site_message
@@ -43,8 +44,9 @@ class Agent:
             self._task_site,
         )
         self.supervisor = Supervisor(
-            settings, self.board, step, self.tasks.recover, self._aim_slice
+            settings, self.board, step, self.tasks.recover, self._round_ended
         )
+        self._offers = OfferedStrategies(self._offers_found)
         self._slice: SliceWriter | None = None
 
     async def run(self) -> None:
@@ -59,6 +61,7 @@ class Agent:
             asyncio.create_task(self.supervisor.run()),
             asyncio.create_task(self._serve()),
             asyncio.create_task(self._write_slice()),
+            asyncio.create_task(self._offers.run()),
         ]
         waiting = asyncio.create_task(ended.wait())
         await asyncio.wait([*parts, waiting], return_when=asyncio.FIRST_COMPLETED)
@@ -90,6 +93,15 @@ class Agent:
         self._slice = writer(settings.api_server, settings.paths.service_account, settings.pod)
         self._aim_slice()
         await self._slice.run()
+
+    def _round_ended(self) -> None:
+        self._aim_slice()
+        config = self.supervisor.config
+        if config is not None and self.board.status.engine.state is EngineState.RUNNING:
+            self._offers.engine_answers(config.manager)
+
+    def _offers_found(self, offers: tuple[OfferedStrategy, ...]) -> None:
+        self.board.publish(backup_strategies=offers)
 
     def _aim_slice(self) -> None:
         wanted = self.supervisor.wanted_slice()

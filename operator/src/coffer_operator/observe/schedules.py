@@ -9,21 +9,28 @@ from coffer_operator.kube.api import BACKUP_SCHEDULE, Key
 from coffer_operator.observe.backups import BackupCache
 from coffer_operator.observe.cache import Cache
 from coffer_operator.plan.schedule_world import ScheduleWorld
+from coffer_operator.plan.strategies import Offers
 
 
 class ScheduleObserver:
-    """Makes ScheduleWorlds. `restoring` gives the instances without data of a namespace."""
+    """Makes ScheduleWorlds.
+
+    `offers` gives the backup strategies of an instance's agent, None: not known; `restoring` the
+    instances without data of a namespace.
+    """
 
     def __init__(
         self,
         backups: BackupCache,
         cache: Cache,
+        offers: Callable[[Key], Offers | None],
         restoring: Callable[[str], list[Key]],
         *,
         now: Callable[[], datetime],
     ) -> None:
         self._backups = backups
         self._cache = cache
+        self._offers = offers
         self._restoring = restoring
         self._now = now
 
@@ -33,15 +40,17 @@ class ScheduleObserver:
         if schedule is None:
             return None
         namespace = key.namespace
+        about = Key(namespace, schedule.spec.instance_ref.name)
         return ScheduleWorld(
             now=self._now(),
             schedule=schedule,
             catalogue=self._cache.catalogue(),
-            instance=self._cache.instance(Key(namespace, schedule.spec.instance_ref.name)),
+            instance=self._cache.instance(about),
             storage=self._backups.storage(Key(namespace, schedule.spec.storage_ref.name)),
             backups=self._backups.backups_in(namespace),
             operations=self._verifications(namespace),
             restoring=self._instances(namespace),
+            offers=self._offers(about),
             failure=self._backups.memory(BACKUP_SCHEDULE, key, schedule.metadata.uid).failure,
         )
 

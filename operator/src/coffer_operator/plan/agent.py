@@ -5,8 +5,9 @@ Pure. What lies on the volume stays true while the agent is silent; what the eng
 
 from dataclasses import dataclass
 
-from coffer_common.wire import DataState, DataStatus, EngineState, GuestStatus
-from coffer_operator.plan.world import World
+from coffer_common.resources.instance import DatabaseInstance
+from coffer_common.wire import DataState, DataStatus, EngineState, GuestStatus, OfferedStrategy
+from coffer_operator.plan.world import AgentFact, PodFact, World
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,22 @@ class AgentView:
         """Whether the engine answers, as far as is known now."""
         return self.live is not None and self.live.engine.state is EngineState.RUNNING
 
+    @property
+    def backup_strategies(self) -> tuple[OfferedStrategy, ...] | None:
+        """Those of its image for its engine; None: cannot tell now, or too old to say."""
+        return self.live.backup_strategies if self.live is not None else None
+
 
 def view_agent(world: World) -> AgentView:
-    """The view of the World's agent; empty if it speaks of another pod or another instance."""
-    fact, pod = world.agent, world.pod
+    """The view of the World's agent."""
+    return view(world.instance, world.pod, world.agent)
+
+
+def view(instance: DatabaseInstance, pod: PodFact | None, fact: AgentFact | None) -> AgentView:
+    """The view of an instance's agent; empty if it speaks of another pod or another instance."""
     if fact is None or pod is None or fact.pod_uid != pod.uid:
         return AgentView()
     status = fact.status
-    if status.pod_uid != pod.uid or status.instance_uid != world.instance.metadata.uid:
+    if status.pod_uid != pod.uid or status.instance_uid != instance.metadata.uid:
         return AgentView(error=fact.error)
     return AgentView(last=status, live=status if fact.error is None else None, error=fact.error)

@@ -20,13 +20,13 @@ from coffer_common.resources.catalogue import DatastoreVersion
 from coffer_common.resources.instance import DatabaseInstance
 from coffer_common.wire import DataState
 from coffer_operator.plan import reasons
-from coffer_operator.plan.agent import AgentView, view_agent
+from coffer_operator.plan.agent import AgentView, view
 from coffer_operator.plan.backup_status import others_of
 from coffer_operator.plan.backup_world import BackupWorld
 from coffer_operator.plan.clock import after, from_text
 from coffer_operator.plan.conditions import by_type
 from coffer_operator.plan.storage import is_ready
-from coffer_operator.plan.world import World
+from coffer_operator.plan.strategies import refuse_strategy
 
 BEGIN_WITHIN_S: Final = 3600.0  # of its creation, or of the end of the one before it
 INSTANCE_WITHIN_S: Final = 600.0  # for an instance that is applied along with it
@@ -53,15 +53,7 @@ def view_of(world: BackupWorld) -> AgentView:
     """What the agent of the instance says; empty where there is no instance."""
     if world.instance is None:
         return AgentView()
-    return view_agent(
-        World(
-            now=world.now,
-            instance=world.instance,
-            catalogue=world.catalogue,
-            pod=world.pod,
-            agent=world.agent,
-        )
-    )
+    return view(world.instance, world.pod, world.agent)
 
 
 def choose_member(world: BackupWorld) -> DatabaseInstance | None:
@@ -82,6 +74,11 @@ def judge_beginning(world: BackupWorld) -> Beginning:
         )
     _check_storage(world)
     strategy = _strategy(world, instance)
+    version = instance.status.datastore.name if instance.status.datastore is not None else None
+    offers = view_of(world).backup_strategies
+    unfit = refuse_strategy(backup.spec, strategy, version, offers)
+    if unfit is not None:
+        raise unfit
     _check_agent(world, name)
     return Beginning(instance, strategy, backup.spec.type, _parent(world, instance))
 

@@ -117,6 +117,7 @@ INSTANCE_NOT_FOUND: Final = "InstanceNotFound"
 INSTANCE_NOT_READY: Final = "InstanceNotReady"
 INSTANCE_GONE: Final = "InstanceGone"
 NO_STRATEGY: Final = "NoBackupStrategy"
+STRATEGY_INVALID: Final = "StrategyInvalid"  # the agent's word for the same
 PARENT_NOT_FOUND: Final = "ParentNotFound"
 PARENT_NOT_READY: Final = "ParentNotReady"
 PARENT_UNFIT: Final = "ParentUnfit"

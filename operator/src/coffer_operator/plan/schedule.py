@@ -17,6 +17,7 @@ from coffer_common.resources.backup import (
     BackupType,
 )
 from coffer_common.resources.base import Condition
+from coffer_common.resources.catalogue import DatastoreVersion
 from coffer_common.resources.instance import DatabaseInstance
 from coffer_common.resources.operation import OperationPhase
 from coffer_common.resources.schedule import BackupSchedule, BackupScheduleStatus
@@ -37,6 +38,7 @@ from coffer_operator.plan.schedule_runs import (
     verifications,
 )
 from coffer_operator.plan.schedule_world import ScheduleWorld
+from coffer_operator.plan.strategies import Offers, refuse_full, refuse_increments
 from coffer_operator.plan.world import Catalogue
 from coffer_operator.plan.zones import find_zone, not_a_zone
 
@@ -124,29 +126,36 @@ def _missing(world: ScheduleWorld) -> Finding | None:
     if storage is None or storage.metadata.deletion_timestamp is not None:
         text = f"there is no BackupStorage {spec.storage_ref.name} in this namespace; {until}"
         return Finding(Severity.STALLED, reasons.STORAGE_NOT_FOUND, text)
-    return None
-
-
-def _no_increments(world: ScheduleWorld) -> Finding | None:
-    """Whether increments are asked for of a datastore that has none; full ones are taken then."""
-    error = lacks_increments(world.schedule, world.instance, world.catalogue)
+    error = refuse_full(world.schedule, version_of(instance, world.catalogue), world.offers)
     return Finding(Severity.STALLED, error.reason, error.message) if error is not None else None
 
 
-def lacks_increments(
-    schedule: BackupSchedule, instance: DatabaseInstance | None, catalogue: Catalogue
-) -> UserError | None:
-    """The error of a schedule with increments for an instance that offers none; None: cannot tell.
+def _no_increments(world: ScheduleWorld) -> Finding | None:
+    """Whether increments are asked for that there cannot be; full ones are taken then."""
+    version = version_of(world.instance, world.catalogue)
+    error = lacks_increments(world.schedule, version, world.offers)
+    return Finding(Severity.STALLED, error.reason, error.message) if error is not None else None
 
-    `instance` is the one that the schedule names.
-    """
+
+def version_of(instance: DatabaseInstance | None, catalogue: Catalogue) -> DatastoreVersion | None:
+    """The one that an instance runs; None: not known."""
     resolved = instance.status.datastore if instance is not None else None
-    if schedule.spec.incremental is None or resolved is None:
+    return catalogue.datastore_versions.get(resolved.name) if resolved is not None else None
+
+
+def lacks_increments(
+    schedule: BackupSchedule, version: DatastoreVersion | None, offers: Offers | None
+) -> UserError | None:
+    """The error of a schedule with increments that there cannot be; None: none, or cannot tell.
+
+    `version` is what its instance runs, `offers` are the strategies of that instance's agent; None:
+    not known.
+    """
+    if schedule.spec.incremental is None or version is None:
         return None
-    version = catalogue.datastore_versions.get(resolved.name)
-    if version is None or version.spec.backup_strategies.incremental is not None:
-        return None
-    text = f"{resolved.name} offers no incremental backups, only full ones are taken; "
+    if version.spec.backup_strategies.incremental is not None:
+        return refuse_increments(schedule, version, offers)
+    text = f"{version.metadata.name} offers no incremental backups, only full ones are taken; "
     return UserError(reasons.NO_STRATEGY, text + "remove spec.incremental")
 
 

@@ -11,6 +11,7 @@ from coffer_common.resources.backup_storage import (
 from coffer_common.resources.instance import DatabaseInstance
 from coffer_common.resources.operation import Operation
 from coffer_common.resources.schedule import BackupSchedule
+from coffer_common.wire import OfferedStrategy
 from coffer_operator.plan.world import ActFailure, Catalogue
 
 
@@ -18,7 +19,8 @@ from coffer_operator.plan.world import ActFailure, Catalogue
 class ScheduleWorld:
     """A BackupSchedule with everything around it, at one moment.
 
-    `instance` and `storage` are those that it names. Of its namespace: `backups` are all,
+    `instance` and `storage` are those that it names, `offers` the backup strategies of that
+    instance's agent, None: not known. Of its namespace: `backups` are all,
     `operations` those that verify backups, `restoring` the instances that are to be restored and
     have no data yet.
     """
@@ -31,6 +33,7 @@ class ScheduleWorld:
     backups: tuple[Backup, ...] = ()
     operations: tuple[Operation, ...] = ()
     restoring: tuple[DatabaseInstance, ...] = ()
+    offers: tuple[OfferedStrategy, ...] | None = None
     failure: ActFailure | None = None
 
     @property

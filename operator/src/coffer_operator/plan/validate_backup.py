@@ -21,8 +21,9 @@ from coffer_common.resources.schedule import BackupSchedule
 from coffer_operator.plan import reasons
 from coffer_operator.plan.backup_begin import offered_strategy, unfit_parent
 from coffer_operator.plan.restore import restore_mismatch
-from coffer_operator.plan.schedule import lacks_increments, read_clock
+from coffer_operator.plan.schedule import lacks_increments, read_clock, version_of
 from coffer_operator.plan.storage_spec import check_storage
+from coffer_operator.plan.strategies import Offers, refuse_full, refuse_strategy
 from coffer_operator.plan.validate import find_version
 from coffer_operator.plan.wording import malformed
 from coffer_operator.plan.world import Catalogue, RestoreSource
@@ -48,10 +49,12 @@ def validate_backup(
     catalogue: Catalogue,
     instance: DatabaseInstance | None,
     others: Collection[Backup],
+    offers: Offers | None = None,
 ) -> list[UserError]:
     """The errors of a Backup on its creation; what can change later is right either way.
 
-    `instance` is the one that it names, None: not known. `others` are the namespace's Backups.
+    `instance` is the one that it names, None: not known; `offers` the backup strategies of its
+    agent, None: not known. `others` are the namespace's Backups.
     """
     try:
         backup = Backup.model_validate(obj)
@@ -61,7 +64,7 @@ def validate_backup(
         return []
     if backup.spec.path is not None:
         return _adopted_already(backup, others)
-    errors = _without_strategy(backup, catalogue, instance)
+    errors = _bad_strategy(backup, catalogue, instance, offers)
     return [*errors, *_bad_parent(backup, instance, others)]
 
 
@@ -87,20 +90,23 @@ def _is_same(other: Backup, backup: Backup) -> bool:
     return other.metadata.name == backup.metadata.name
 
 
-def _without_strategy(
-    backup: Backup, catalogue: Catalogue, instance: DatabaseInstance | None
+def _bad_strategy(
+    backup: Backup,
+    catalogue: Catalogue,
+    instance: DatabaseInstance | None,
+    offers: Offers | None,
 ) -> list[UserError]:
-    resolved = instance.status.datastore if instance is not None else None
-    if resolved is None:
-        return []
-    version = catalogue.datastore_versions.get(resolved.name)
-    if version is None:
-        return []
-    try:
-        offered_strategy(backup.spec, version)
-    except UserError as error:
-        return [error]
-    return []
+    version, strategy = version_of(instance, catalogue), backup.spec.strategy
+    if strategy is None:
+        if version is None:
+            return []
+        try:
+            strategy = offered_strategy(backup.spec, version)
+        except UserError as error:
+            return [error]
+    name = version.metadata.name if version is not None else None
+    unfit = refuse_strategy(backup.spec, strategy, name, offers)
+    return [unfit] if unfit is not None else []
 
 
 def _bad_parent(
@@ -127,8 +133,12 @@ def validate_schedule(
     old: Mapping[str, Any] | None,
     catalogue: Catalogue,
     instance: DatabaseInstance | None,
+    offers: Offers | None = None,
 ) -> list[UserError]:
-    """The errors of a BackupSchedule; `instance` is the one that it names, None: not known."""
+    """The errors of a BackupSchedule; `instance` is the one that it names, None: not known.
+
+    `offers` are the backup strategies of the instance's agent, None: not known.
+    """
     try:
         schedule = BackupSchedule.model_validate(obj)
     except ValidationError as error:
@@ -140,8 +150,12 @@ def validate_schedule(
         read_clock(schedule)
     except UserError as error:
         return [error]
-    lacking = lacks_increments(schedule, instance, catalogue)
-    return [lacking] if lacking is not None else []
+    version = version_of(instance, catalogue)
+    found = (
+        refuse_full(schedule, version, offers),
+        lacks_increments(schedule, version, offers),
+    )
+    return [error for error in found if error is not None]
 
 
 def validate_restore(

@@ -1,5 +1,6 @@
 """Texts that several parts say: the same thing is told in the same words. Pure."""
 
+import difflib
 from collections.abc import Collection
 
 from pydantic import ValidationError
@@ -24,6 +25,13 @@ def some(names: Collection[str], most: int = 5) -> str:
     """The first of the names, and how many more there are."""
     shown = ", ".join(sorted(names)[:most])
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
+def nearest(name: str, names: Collection[str]) -> str | None:
+    """The one that may be meant; upper and lower case count as the same."""
+    by_form = {known.casefold(): known for known in sorted(names)}
+    close = difflib.get_close_matches(name.casefold(), by_form, n=1)
+    return by_form[close[0]] if close else None
 
 
 def malformed(error: ValidationError) -> UserError:

@@ -1,8 +1,9 @@
 """Time zones by name. Pure."""
 
-import difflib
 from functools import cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from coffer_operator.plan.wording import nearest
 
 
 def find_zone(name: str) -> ZoneInfo | None:
@@ -15,8 +16,10 @@ def find_zone(name: str) -> ZoneInfo | None:
 
 def not_a_zone(name: str) -> str:
     """What is wrong with a name that is no zone's, and which one may be meant."""
-    close = difflib.get_close_matches(name, _names(), n=1)
-    hint = f"did you mean {close[0]}?" if close else "write one such as Europe/Berlin or UTC"
+    close = nearest(name, _names())
+    hint = (
+        f"did you mean {close}?" if close is not None else "write one such as Europe/Berlin or UTC"
+    )
     return f"{name!r} is no time zone; {hint}"
 
 

@@ -29,6 +29,7 @@ from coffer_operator.kube.api import (
     Object,
 )
 from coffer_operator.plan.configuration import validate_group
+from coffer_operator.plan.strategies import Offers
 from coffer_operator.plan.validate import validate_datastore_version, validate_instance
 from coffer_operator.plan.validate_backup import (
     validate_backup,
@@ -52,7 +53,8 @@ class Known:
 
     `group` gives the ConfigurationGroup of a name, `shipped` the rules that come with Coffer for a
     datastore and version, `instance` the DatabaseInstance of a name, `source` what one is to be
-    restored from, `backups` those of a namespace. None, or nothing: not known, or not there.
+    restored from, `backups` those of a namespace, `offers` the backup strategies of an instance's
+    agent. None, or nothing: not known, or not there.
     """
 
     catalogue: Catalogue
@@ -61,6 +63,7 @@ class Known:
     instance: Callable[[Key], DatabaseInstance | None] = lambda _: None
     source: Callable[[DatabaseInstance], RestoreSource | None] = lambda _: None
     backups: Callable[[str], Collection[Backup]] = lambda _: ()
+    offers: Callable[[Key], Offers | None] = lambda _: None
 
 
 def review(request: Mapping[str, Any], known: Known) -> Object:
@@ -96,8 +99,8 @@ def _datastore_version(obj: Object, known: Known, old: Object | None) -> list[Us
 
 def _backup(obj: Object, known: Known, old: Object | None) -> list[UserError]:
     instance = _named(obj, "instanceRef", known.instance)
-    others = known.backups(_namespace(obj))
-    return validate_backup(obj, old, known.catalogue, instance, others)
+    others, offers = known.backups(_namespace(obj)), _named(obj, "instanceRef", known.offers)
+    return validate_backup(obj, old, known.catalogue, instance, others, offers)
 
 
 def _storage(obj: Object, _: Known, old: Object | None) -> list[UserError]:
@@ -106,7 +109,8 @@ def _storage(obj: Object, _: Known, old: Object | None) -> list[UserError]:
 
 def _schedule(obj: Object, known: Known, old: Object | None) -> list[UserError]:
     instance = _named(obj, "instanceRef", known.instance)
-    return validate_schedule(obj, old, known.catalogue, instance)
+    offers = _named(obj, "instanceRef", known.offers)
+    return validate_schedule(obj, old, known.catalogue, instance, offers)
 
 
 def _named(obj: Object, field: str, find: Callable[[Key], T | None]) -> T | None:

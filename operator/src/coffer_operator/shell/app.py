@@ -257,6 +257,7 @@ class _Process:
                 instance=cache.instance,
                 source=backups.restore_source,
                 backups=backups.backups_in,
+                offers=engine.offers,
             )
 
         app = admission.application(known)

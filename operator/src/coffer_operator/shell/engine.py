@@ -42,6 +42,8 @@ from coffer_operator.observe.schedules import ScheduleObserver
 from coffer_operator.observe.store import Store
 from coffer_operator.observe.verification import VerificationObserver, concerned
 from coffer_operator.observe.world import Deployed, Observer
+from coffer_operator.plan.agent import view
+from coffer_operator.plan.strategies import Offers
 from coffer_operator.plan.world import PodFact
 from coffer_operator.shell.backups import (
     ErrandReconciler,
@@ -171,6 +173,13 @@ class Engine:
             and instance.status.data_id is None
         ]
 
+    def offers(self, key: Key) -> Offers | None:
+        """The backup strategies of an instance's agent; None: not known, as while standing by."""
+        instance = self.cache.instance(key)
+        if instance is None:
+            return None
+        return view(instance, self.cache.pod(key), self.agents.fact(key)).backup_strategies
+
     def _pod_changed(self, key: Key, pod: PodFact | None) -> None:
         self.agents.follow(key, pod)
 
@@ -235,7 +244,9 @@ class Engine:
             pull_secrets=self.settings.pull_secrets,
         )
         known = VerificationObserver(self.backups, self.cache, self.agents, now=outside.now)
-        clocks = ScheduleObserver(self.backups, self.cache, self._restoring, now=outside.now)
+        clocks = ScheduleObserver(
+            self.backups, self.cache, self.offers, self._restoring, now=outside.now
+        )
 
         def looker(way: Way[W], queue: WorkQueue) -> tuple[WorkQueue, Looker]:
             reconciler = ErrandReconciler(

@@ -128,3 +128,13 @@ def load(name: str) -> type[BackupStrategy]:
     if not (isinstance(strategy, type) and issubclass(strategy, BackupStrategy)):
         raise UserError("StrategyUnknown", f"entry point {name!r} of {GROUP} is no strategy")
     return strategy
+
+
+def load_for(name: str, manager: str) -> type[BackupStrategy]:
+    """The strategy of this name, to back up this engine. Raises UserError."""
+    strategy = load(name)
+    if strategy.manager != manager:
+        raise UserError(
+            "StrategyInvalid", f"{name} backs up {strategy.manager}, and this is {manager}"
+        )
+    return strategy

@@ -21,7 +21,7 @@ from coffer_guest.pipeline.manifest import DataObject, Facts, Manifest, Parent
 from coffer_guest.pipeline.process import Source
 from coffer_guest.pipeline.stop import Stop, stopped_by_signal
 from coffer_guest.strategies.backup.access import Access, opened
-from coffer_guest.strategies.backup.base import BackupStrategy, Scene, load
+from coffer_guest.strategies.backup.base import BackupStrategy, Scene, load_for
 from coffer_guest.strategies.backup.chain import open_chain
 from coffer_guest.task_child import Outcome, TaskContext
 from coffer_guest.volume import Marker, look
@@ -67,12 +67,7 @@ class _Taking:
 
     def run(self) -> Manifest:
         marker = self._marker()
-        kind = load(self._task.strategy)
-        if kind.manager != self._instance.manager:
-            raise UserError(
-                "StrategyInvalid",
-                f"{kind.name} backs up {kind.manager}, and this is {self._instance.manager}",
-            )
+        kind = load_for(self._task.strategy, self._instance.manager)
         if self._task.databases and not kind.logical:
             raise UserError(
                 "StrategyInvalid",
