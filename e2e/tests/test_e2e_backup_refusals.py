@@ -1,5 +1,6 @@
 """Backups, schedules, storages and restores that never work: one clear line at kubectl apply."""
 
+import json
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from e2e_backup import (
     wait_ended,
     wait_storage,
 )
-from e2e_kube import KubectlError, Object, Space
+from e2e_kube import KubectlError, Object, Space, wait_until
 from e2e_manifests import API_VERSION, instance
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
@@ -39,7 +40,19 @@ def scene(shared_space: Space, cluster: Cluster) -> Space:
         wait_storage(space, name)
     wait_completed(space, "done")
     assert wait_ended(space, "failed")["phase"] == "Failed"
+    wait_until("the agent told its strategies", lambda: "Abacus" in tried(space))
     return space
+
+
+def tried(space: Space) -> str:
+    """What the webhook says of a strategy that there is not; nothing before it knows."""
+    manifest = json.dumps(bad_backup(strategy="Abacus"))
+    dry_run = ("apply", "--dry-run=server", "-n", space.name, "-f", "-")
+    try:
+        space.kube.run(*dry_run, stdin=manifest)
+    except KubectlError as refused:
+        return str(refused)
+    return ""
 
 
 def bad_backup(target: str = "cache", store: str = "store", **spec: Any) -> Object:
@@ -109,6 +122,15 @@ BAD: dict[str, tuple[Object, str]] = {
     "a parent of a full one": (
         bad_backup(parentRef={"name": "done"}),
         "spec.parentRef is for type incremental",
+    ),
+    "no such strategy": (
+        bad_backup(strategy="RedisBackUp"),
+        "spec.strategy: the instance cache has no backup strategy RedisBackUp; "
+        "choose RedisBackup; did you mean RedisBackup?",
+    ),
+    "the strategy of another engine": (
+        bad_backup(strategy="MariaBackup"),
+        "spec.strategy: the instance cache has no backup strategy MariaBackup",
     ),
     "databases of files": (bad_backup(databases=["shop"]), "spec.databases needs spec.strategy"),
     "neither taken nor adopted": (
