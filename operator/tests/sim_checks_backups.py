@@ -10,6 +10,7 @@ from coffer_operator.kube.api import (
     INSTANCE,
     OPERATION,
     POD,
+    PVC,
     SECRET,
     Kind,
     Object,
@@ -34,7 +35,8 @@ def unfinished(world: World, backups: Backups) -> list[str]:
             found = disk.restored_from if disk is not None else "no volume"
             lines.append(f"{wish.label}: restored from {found}, wanted {path}")
     lines += [line for load in backups.loads for line in _load(world, load)]
-    return [*lines, *_verifications(world, backups), *_instances(world), *_storages(world)]
+    lines += [*_verifications(world, backups), *_left_over(world, backups)]
+    return [*lines, *_instances(world), *_storages(world)]
 
 
 def _load(world: World, load: Load) -> Iterator[str]:
@@ -84,7 +86,7 @@ def _instances(world: World) -> Iterator[str]:
 
 
 def _verifications(world: World, backups: Backups) -> Iterator[str]:
-    """They have ended, and nothing of them is left."""
+    """They have ended, and say what their Backups say."""
     for name in backups.verifications:
         found = world.server.peek(OPERATION, backups.namespace, name)
         if found is None:
@@ -99,9 +101,19 @@ def _verifications(world: World, backups: Backups) -> Iterator[str]:
             yield f"Operation {name} is Completed, and its Backup does not say so"
         if backup is not None and verified is not None and verified["operation"] == name:
             yield from _proof(world, backup, str(status.get("message")))
+            if (status.get("phase") == "Completed") != (verified["result"] == "Passed"):
+                yield f"Operation {name} is {status.get('phase')}, and found out {verified}"
+
+
+def _left_over(world: World, backups: Backups) -> Iterator[str]:
+    """What only a test restore needs."""
     for instance in world.server.every(INSTANCE):
         if naming.LABEL_SCRATCH in (instance["metadata"].get("labels") or {}):
             yield f"the scratch instance {instance['metadata']['name']} is still there"
+    for taken in backups.wishes:
+        volume = naming.data_volume(naming.scratch_instance(taken.name))
+        if world.server.peek(PVC, backups.namespace, volume) is not None:
+            yield f"the scratch volume {volume} is still there"
 
 
 def _proof(world: World, backup: Object, told: str) -> Iterator[str]:
@@ -150,20 +162,26 @@ def _shown(backup: Object) -> str:
 
 
 class BackupRules:
-    """Listens to the store: what is Completed is in the bucket, and a verdict is final."""
+    """Listens to the store: what is Completed is in the bucket, and a verdict is final and true."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._completed: set[str] = set()
         self._verdicts: dict[tuple[str, str], Object] = {}  # by Backup and Operation
+        self._operations: dict[tuple[str, str], str] = {}  # the latest of a name: its uid
         world.server.listeners.append(self._heard)
 
     def _heard(self, kind: Kind, change: Change) -> None:
+        if kind == OPERATION and change.after is not None:
+            metadata = change.after["metadata"]
+            self._operations[metadata["namespace"], metadata["name"]] = metadata["uid"]
         if kind != BACKUP or change.after is None:
             return
         uid, status = change.after["metadata"]["uid"], change.after.get("status") or {}
         verdict = status.get("verified")
         if verdict is not None:
+            if (uid, verdict["operation"]) not in self._verdicts:
+                self._is_true(change.after, verdict)
             known = self._verdicts.setdefault((uid, verdict["operation"]), verdict)
             if verdict != known:
                 self._world.book.wrong(f"Backup {uid} was verified as {known}, now as {verdict}")
@@ -173,3 +191,17 @@ class BackupRules:
                 self._world.book.wrong(f"Backup {uid} is Completed and not in the bucket")
         elif uid in self._completed and status.get("phase") not in ("Completed", "Deleting"):
             self._world.book.wrong(f"Backup {uid} was Completed and is {status.get('phase')}")
+
+    def _is_true(self, backup: Object, verdict: Object) -> None:
+        """Passed: a volume that held it was checked. Failed: it is to blame."""
+        metadata, path = backup["metadata"], backup["status"]["path"]
+        bucket = self._world.around.bucket
+        operation = self._operations[metadata["namespace"], verdict["operation"]]
+        prefix = f"verify-{naming.short_hash(operation)}-"
+        proved = any(
+            task_id.startswith(prefix) and path in held for task_id, held in bucket.checked.items()
+        )
+        fault = bucket.faults.get(path)
+        to_blame = path not in bucket.backups or (fault is not None and fault.guilty)
+        if not (proved if verdict["result"] == "Passed" else to_blame):
+            self._world.book.wrong(f"Backup {metadata['name']} ({fault}) was found {verdict}")

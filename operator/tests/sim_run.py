@@ -17,6 +17,7 @@ from sim_rules import Rules, leaked_passwords
 from sim_stories import STORIES, Story, delete_namespace
 from sim_stories_backups import BACKUP_SHARE, Backups, BackupStory, trouble
 from sim_stories_backups import STORIES as BACKUP_STORIES
+from sim_stories_dumps import DUMP_STORIES
 from sim_stories_groups import GROUP_STORIES, GroupStory, disturb
 from sim_stories_schedules import SCHEDULE_STORIES
 from sim_user import GroupWish, User, Wish
@@ -120,7 +121,8 @@ class Scenario:
             asyncio.create_task(self._api_goes_away(), name="chaos: API server"),
         ]
         if self._world.rng("backups").random() < BACKUP_SHARE:
-            tales = [self._tell_of_backups(rng.choice(BACKUP_STORIES + SCHEDULE_STORIES))]
+            stories = (*BACKUP_STORIES, *DUMP_STORIES, *SCHEDULE_STORIES)
+            tales = [self._tell_of_backups(rng.choice(stories))]
         elif rng.random() < GROUP_SHARE:
             tales = [self._tell_of_group(rng.choice(GROUP_STORIES), rng.choice((2, 3, 4)))]
         else:

@@ -38,13 +38,28 @@ _OLD_SHARE: Final = 0.2  # of the agents do not tell what they offer
 DATABASES: Final = ("one", "two")  # of every dump
 
 
+@dataclass(frozen=True)
+class LoadFault:
+    """Why a dump cannot be loaded; `guilty`: the dump is to blame."""
+
+    reason: str
+    message: str
+    permanent: bool
+    guilty: bool
+
+
 @dataclass
 class Bucket:
-    """What is in the store: by path, the id of the data that the backup holds, and its proof."""
+    """What is in the store: by path, the id of the data that the backup holds, and its proof.
+
+    `checked`: what was on the volume that a task `verify` has found sound, by the task's id.
+    """
 
     backups: dict[str, str] = field(default_factory=dict)
     proofs: dict[str, Proof] = field(default_factory=dict)
     restored: list[tuple[str, str]] = field(default_factory=list)  # path, data id
+    faults: dict[str, LoadFault] = field(default_factory=dict)  # of dumps, by path
+    checked: dict[str, frozenset[str]] = field(default_factory=dict)
     failing: float = 0.0  # share of requests that fail
     away: bool = False
 
@@ -126,6 +141,8 @@ class SimTasks:
         elif request.kind == "backup":
             self._back_up(task, BackupTask.model_validate(request.payload))
         elif request.kind == "verify":
+            held = {self._disk.restored_from or "", *self._disk.loaded.values()}
+            self._bucket.checked[task.id] = frozenset(held)
             self._end(task, TaskState.COMPLETED, "", "all is sound")
         elif request.kind == "restoreDump":
             self._load(task, RestoreTask.model_validate(request.payload))
@@ -175,6 +192,9 @@ class SimTasks:
         elif unknown := [name for name in request.databases if name not in DATABASES]:
             text = f"the dump holds no database {unknown[0]}"
             self._end(task, TaskState.FAILED, "DatabaseMissing", text, permanent=True)
+        elif (fault := self._bucket.faults.get(request.path)) is not None:
+            failed = TaskState.FAILED
+            self._end(task, failed, fault.reason, fault.message, permanent=fault.permanent)
         else:
             self._disk.loaded[task.id] = request.path
             self._end(task, TaskState.COMPLETED, "", "loaded")
