@@ -329,6 +329,20 @@ def test_the_instance_of_another_operation_goes_first() -> None:
     assert "is gone" in message
 
 
+def test_the_late_instance_of_another_operation_is_no_failure() -> None:
+    run = Field()
+    run.look()
+    assert run.made == []
+    late = instance_obj(NAME)
+    late["metadata"]["ownerReferences"] = [{"kind": "Operation", "uid": "another"}]
+    run.scratch = late
+    phase, message = told(run)
+    assert (phase, "is gone" in message) == ("Running", True)
+    run.scratch = None
+    run.run()
+    gone_right(run)
+
+
 def test_a_scratch_instance_that_somebody_deleted_is_made_anew() -> None:
     run = Field()
     for _ in range(3):

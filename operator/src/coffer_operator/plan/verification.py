@@ -90,7 +90,7 @@ def _begin(world: VerificationWorld) -> Errand:
 
 def _hindrance(world: VerificationWorld) -> str | None:
     """What it waits for; None: nothing. Raises UserError where it would wait for ever."""
-    backup, operation, scratch = world.backup, world.operation, world.scratch
+    backup, operation = world.backup, world.operation
     reference = operation.spec.backup_ref
     name = reference.name if reference is not None else ""
     if backup is None or backup.metadata.deletion_timestamp is not None:
@@ -106,12 +106,21 @@ def _hindrance(world: VerificationWorld) -> str | None:
     ahead = next((other for other in world.others if _is_ahead(other, operation)), None)
     if ahead is not None:
         return f"waits for the Operation {ahead.metadata.name}, which verifies the same Backup"
-    if scratch is not None and not is_of(scratch, operation):
-        owners = {str(owner.get("kind")) for owner in scratch.metadata.owner_references}
-        if "Operation" not in owners:
-            raise _taken(scratch)
-        return f"waits until the instance {scratch.metadata.name} of another Operation is gone"
-    return None
+    return _other_scratch(world)
+
+
+def _other_scratch(world: VerificationWorld) -> str | None:
+    """That it waits for an instance of another Operation to go; None: none has the name.
+
+    An operator that was late may have made it after that Operation was gone. Raises UserError for
+    one that nobody will remove.
+    """
+    scratch = world.scratch
+    if scratch is None or is_of(scratch, world.operation):
+        return None
+    if "Operation" not in {str(owner.get("kind")) for owner in scratch.metadata.owner_references}:
+        raise _taken(scratch)
+    return f"waits until the instance {scratch.metadata.name} of another Operation is gone"
 
 
 def _is_ahead(other: Operation, operation: Operation) -> bool:
@@ -160,9 +169,11 @@ def _go_on(world: VerificationWorld) -> Errand:
         return _decide(world, given_up or _deleted())
     if scratch is None:
         return _make(world, backup)
-    if scratch.metadata.deletion_timestamp is not None:
-        text = f"the instance {scratch.metadata.name} was deleted; it is made anew"
-        return _tell(world, _running(STEP_RESTORE, text), _LOOK_S)
+    waits = _other_scratch(world)
+    if waits is None and scratch.metadata.deletion_timestamp is not None:
+        waits = f"the instance {scratch.metadata.name} was deleted; it is made anew"
+    if waits is not None:
+        return _tell(world, _running(STEP_RESTORE, waits), _LOOK_S)
     step = _step(world, backup, scratch)
     if isinstance(step, Tried):
         return _decide(world, step)
@@ -182,7 +193,7 @@ def _step(world: VerificationWorld, backup: Backup, scratch: DatabaseInstance) -
 
 def _given_up(world: VerificationWorld) -> Tried | None:
     """What ends it at any step; first of all, that it was found out before and told."""
-    operation, backup, scratch = world.operation, world.backup, world.scratch
+    operation, backup = world.operation, world.backup
     if backup is None or backup.metadata.deletion_timestamp is not None:
         return _deleted()
     found, begun = backup.status.verified, operation.status.started_at or ""
@@ -197,9 +208,10 @@ def _given_up(world: VerificationWorld) -> Tried | None:
     if deadline is not None and world.now >= deadline:
         text = f"given up after its deadline: {operation.status.message}"
         return Tried(None, reasons.DEADLINE_EXCEEDED, text)
-    if scratch is not None and not is_of(scratch, operation):
-        taken = _taken(scratch)
-        return Tried(None, taken.reason, taken.message)
+    try:
+        _other_scratch(world)
+    except UserError as error:
+        return Tried(None, error.reason, error.message)
     return None
 
 
