@@ -30,8 +30,6 @@ from op_backup_worlds import (
 )
 from op_plan_backups import (
     away,
-    child,
-    finished,
     message,
     phase,
     running,
@@ -387,25 +385,3 @@ def test_a_named_parent_that_does_not_do(
 ) -> None:
     subject = backup(type="incremental", parentRef={"name": "old"})
     assert phase(plan_backup(backup_world(subject, others=others))) == expected
-
-
-# --- finished ------------------------------------------------------------------------------------
-
-
-def test_a_parent_names_its_children() -> None:
-    errand = plan_backup(finished(others=(child(), child("bad", phase="Failed"))))
-    assert errand.status is not None
-    assert errand.status["children"] == ["tuesday"]
-
-
-def test_the_finalizer_follows_the_policy() -> None:
-    world = finished()
-    spec = world.backup.spec.model_dump(by_alias=True, mode="json", exclude_none=True)
-    kept = Backup.model_validate(
-        {
-            "metadata": world.backup.metadata.model_dump(by_alias=True),
-            "spec": spec | {"deletionPolicy": "Retain"},
-            "status": world.backup.status.model_dump(by_alias=True, mode="json"),
-        }
-    )
-    assert plan_backup(replace(world, backup=kept)).finalizers == ()

@@ -1,4 +1,4 @@
-"""Backups that go, and backups that are adopted from a bucket."""
+"""Backups that are finished, that go, and that are adopted from a bucket."""
 
 import json
 from dataclasses import replace
@@ -33,6 +33,27 @@ from op_plan_backups import (
     task,
 )
 from op_plan_worlds import NOW, UID
+
+
+# --- finished ------------------------------------------------------------------------------------
+def test_a_parent_names_its_children() -> None:
+    errand = plan_backup(finished(others=(child(), child("bad", phase="Failed"))))
+    assert errand.status is not None
+    assert errand.status["children"] == ["tuesday"]
+
+
+def test_the_finalizer_follows_the_policy() -> None:
+    world = finished()
+    spec = world.backup.spec.model_dump(by_alias=True, mode="json", exclude_none=True)
+    kept = Backup.model_validate(
+        {
+            "metadata": world.backup.metadata.model_dump(by_alias=True),
+            "spec": spec | {"deletionPolicy": "Retain"},
+            "status": world.backup.status.model_dump(by_alias=True, mode="json"),
+        }
+    )
+    assert plan_backup(replace(world, backup=kept)).finalizers == ()
+
 
 # --- deletion ------------------------------------------------------------------------------------
 DONE = json.dumps({"result": {"path": "x"}})
