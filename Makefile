@@ -11,6 +11,8 @@ SEEDS ?= 0-299
 # The tests' order is shuffled, in the same way each time; another way by ORDER=<number>.
 ORDER ?= 1
 PYTEST = .venv/bin/pytest -q -n 2 --randomly-seed=$(ORDER)
+# What a module sets up is its own: one process runs all of it, in the order of collection.
+BY_MODULE = --dist loadfile --no-loadscope-reorder
 
 export PYTHONHASHSEED ?= 0
 # Without compiled files every run of the tests compiles them all anew: a third of the unit tier.
@@ -79,7 +81,7 @@ simulate: setup ## explore: make simulate SEEDS=random, or replay: SEEDS=17
 .PHONY: test-guest
 test-guest: setup ## agent and launcher with real engines as processes
 	@echo "==> guest tests"
-	@$(PYTEST) --dist loadfile -m guest common guest_sidecar cli
+	@$(PYTEST) $(BY_MODULE) -m guest common guest_sidecar cli
 
 .PHONY: check-rules
 check-rules: setup ## ask an installed engine about its parameters (DATASTORE=mariadb VERSION=10.11)
@@ -91,7 +93,7 @@ test-e2e: setup ## on a real Kubernetes of its own (KEEP=1 leaves it up)
 	@echo "==> end-to-end tests"
 	@$(PY) -m coffer_cluster build
 	@$(PY) -m coffer_images build
-	@$(PYTEST) --dist loadfile -m e2e e2e
+	@$(PYTEST) $(BY_MODULE) -m e2e e2e
 
 .PHONY: test
 test: lint test-unit test-simulation test-guest test-e2e ## all of the above
