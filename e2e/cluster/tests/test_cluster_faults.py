@@ -11,7 +11,7 @@ from coffer_cluster.node import Node
 from coffer_cluster.testing import DATA, Bench
 from coffer_cluster.waiting import wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(300)]
 
 PORT = 8080
 

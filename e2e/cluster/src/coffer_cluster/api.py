@@ -1,15 +1,18 @@
 """A small client of the cluster's own API server: JSON over TLS with the admin's certificate.
 
-It goes straight to the address, whatever proxies the environment names, and does one request per
-connection. kubectl is for everything that needs more.
+It goes straight to the address, whatever proxies the environment names, and keeps its connections:
+a handshake costs both sides more than most requests. kubectl is for everything that needs more.
 """
 
-import http.client
+import http
 import json
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
+
+import urllib3
 
 from coffer_cluster.addresses import API_PORT
 from coffer_cluster.layout import Layout
@@ -48,32 +51,34 @@ class Api:
         path: str,
         body: Mapping[str, Any] | None = None,
         content_type: str = "application/json",
+        timeout_s: float = TIMEOUT_S,
     ) -> Any:
         """The answer's JSON, or its text where it is none."""
-        connection = http.client.HTTPSConnection(
-            self.host, self.port, timeout=TIMEOUT_S, context=self._context()
-        )
         content = None if body is None else json.dumps(body)
+        headers = {"Content-Type": content_type}
         try:
-            connection.request(method, path, content, {"Content-Type": content_type})
-            response = connection.getresponse()
-            text = response.read().decode()
-        except (OSError, http.client.HTTPException) as error:
+            answer = self._connections.request(
+                method, path, body=content, headers=headers, timeout=timeout_s
+            )
+        except urllib3.exceptions.HTTPError as error:
             raise ApiError(0, f"{method} {path}: {error}") from None
-        finally:
-            connection.close()
-        if response.status >= http.HTTPStatus.BAD_REQUEST:
-            raise ApiError(response.status, f"{method} {path}: {text[:300]}")
+        text = answer.data.decode()
         try:
-            return json.loads(text)
+            found: Any = json.loads(text)
         except ValueError:
-            return text
+            found = text
+        if answer.status >= http.HTTPStatus.BAD_REQUEST:
+            said = found.get("message") if isinstance(found, dict) else None
+            raise ApiError(answer.status, said or f"{method} {path}: {text[:300]}")
+        return found
 
-    def _context(self) -> ssl.SSLContext:
+    @cached_property
+    def _connections(self) -> urllib3.HTTPSConnectionPool:
+        """Those the server closed are opened anew; a request that failed is not sent again."""
         pki = self.layout.pki
         context = ssl.create_default_context(cafile=str(pki.authority))
         context.load_cert_chain(pki.certificate("admin"), pki.key("admin"))
-        return context
+        return urllib3.HTTPSConnectionPool(self.host, self.port, retries=False, ssl_context=context)
 
     def apply(self, path: str, content: Mapping[str, Any]) -> None:
         """Make the object at the path what the content says, by server-side apply."""

@@ -27,6 +27,15 @@ CSI_CONTROLLER_FLAGS = (
     "--v=2",
 )
 
+#: The programs that watch the API server.
+CLIENTS = (
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kube-proxy",
+    "coredns",
+    "csi-provisioner",
+    "csi-resizer",
+)
 #: Who of the programs in the cluster asks for what; never the contents.
 AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
