@@ -3,10 +3,9 @@
 KEEP=1 leaves the cluster up; the next run begins by taking it down.
 """
 
-import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -18,10 +17,12 @@ from coffer_cluster.target import Target as Wanted
 from coffer_demo.install import Installed, install, reach
 from coffer_demo.progress import Steps
 from coffer_demo.target import Target
-from e2e_kube import Kube, KubectlError, Space, wait_until
+from e2e_configuration import patch_catalogue
+from e2e_kube import Kube, Refused, Space, wait_until
+from e2e_manifests import instance
 
 TAG = f"e2e{os.environ.get('PYTEST_XDIST_WORKER', '')}"  # each process has a cluster of its own
-WEBHOOK = ("validatingwebhookconfiguration", "coffer")
+WEBHOOK = ("webhook", "coffer", "")
 
 
 @pytest.fixture(scope="session")
@@ -71,14 +72,15 @@ def shared_space(kube: Kube, request: pytest.FixtureRequest) -> Iterator[Space]:
 @contextmanager
 def own_namespace(kube: Kube, request: pytest.FixtureRequest) -> Iterator[Space]:
     made = Space(kube, f"t-{secrets.token_hex(4)}")
-    kube.run("create", "namespace", made.name)
+    kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": made.name}})
     failed_before = request.session.testsfailed
     try:
         yield made
     finally:
         if request.session.testsfailed > failed_before:
             describe(made)
-        kube.run("delete", "namespace", made.name, "--ignore-not-found", "--wait=false")
+        if kube.get("namespace", made.name, ""):  # the test itself may have deleted it
+            kube.delete("namespace", made.name)
 
 
 def describe(space: Space) -> None:
@@ -92,16 +94,12 @@ def describe(space: Space) -> None:
     for look in looks:
         print(f"--- kubectl {' '.join(look)}")
         try:
-            print(space.kube.run(*look, "-n", space.name))
-        except KubectlError as error:
+            print(space.kubectl(*look))
+        except Refused as error:
             print(error)
     print("--- operator")
     selector = "app.kubernetes.io/component=operator"
     print(space.kube.run("logs", "-n", "coffer-system", "-l", selector, "--tail=80"))
-
-
-def patch_webhook(kube: Kube, patch: str) -> None:
-    kube.run("patch", *WEBHOOK, "--type=json", f"-p={patch}")
 
 
 @pytest.fixture
@@ -120,45 +118,39 @@ def module_strict_webhook(kube: Kube) -> Iterator[None]:
 
 @contextmanager
 def webhook_must_answer(kube: Kube) -> Iterator[None]:
-    set_policy = '[{{"op":"replace","path":"/webhooks/{}/failurePolicy","value":"{}"}}]'
-    count = len(kube.get("webhook", WEBHOOK[1], "")["webhooks"])  # type: ignore[index] # it is installed
-    for i in range(count):
-        patch_webhook(kube, set_policy.format(i, "Fail"))
+    set_in_webhooks(kube, "replace", "failurePolicy", "Fail")
     wait_until("the webhook refuses", lambda: "denied the request" in _objection(kube))
     try:
         yield
     finally:
-        for i in range(count):
-            patch_webhook(kube, set_policy.format(i, "Ignore"))
+        set_in_webhooks(kube, "replace", "failurePolicy", "Ignore")
+
+
+def set_in_webhooks(kube: Kube, how: str, field: str, value: object) -> None:
+    """One field of every webhook of Coffer's."""
+    found = kube.get(*WEBHOOK)
+    assert found is not None
+    paths = [f"/webhooks/{number}/{field}" for number in range(len(found["webhooks"]))]
+    kube.patch(*WEBHOOK, [{"op": how, "path": path, "value": value} for path in paths])
 
 
 @pytest.fixture
 def no_webhook(kube: Kube) -> Iterator[None]:
     """A webhook that is asked about no namespace: the condition has to say it all."""
-    found = kube.get("webhook", WEBHOOK[1], "")
-    assert found is not None
-    nowhere = '{"matchLabels":{"coffer.dev/nowhere":"true"}}'
-    paths = [f"/webhooks/{i}/namespaceSelector" for i in range(len(found["webhooks"]))]
-    patches = ",".join(f'{{"op":"add","path":"{p}","value":{nowhere}}}' for p in paths)
-    patch_webhook(kube, f"[{patches}]")
+    nowhere = {"matchLabels": {"coffer.dev/nowhere": "true"}}
+    set_in_webhooks(kube, "add", "namespaceSelector", nowhere)
     wait_until("the API server knows", lambda: not _objection(kube))
     try:
         yield
     finally:
-        clears = ",".join(f'{{"op":"replace","path":"{p}","value":{{}}}}' for p in paths)
-        patch_webhook(kube, f"[{clears}]")
+        set_in_webhooks(kube, "replace", "namespaceSelector", {})
 
 
 def _objection(kube: Kube) -> str:
     """What is said, in a dry run, to a manifest that the webhook refuses: "" where it is taken."""
-    probe = (
-        '{"apiVersion":"coffer.dev/v1alpha1","kind":"DatabaseInstance",'
-        '"metadata":{"name":"probe","namespace":"default"},"spec":{"datastore":'
-        '{"type":"none"},"flavor":"none","volume":{"size":"1Gi"}}}'
-    )
     try:
-        kube.run("apply", "--dry-run=server", "-f", "-", stdin=probe)
-    except KubectlError as error:
+        kube.create(instance("probe", "none"), "default", dry=True)
+    except Refused as error:
         return str(error)
     return ""
 
@@ -172,9 +164,3 @@ def fatal_parameter(kube: Kube) -> Iterator[str]:
         yield name
     finally:
         patch_catalogue(kube, {"parameters": None})
-
-
-def patch_catalogue(kube: Kube, spec: Mapping[str, object]) -> None:
-    """A merge patch of the default MariaDB's entry."""
-    patch = json.dumps({"spec": spec})
-    kube.run("patch", "datastoreversion", "mariadb-10.11", "--type=merge", f"-p={patch}")

@@ -220,10 +220,6 @@ def wait_gone(space: Space, kind: str, names: Iterable[str], timeout_s: float = 
         wait_until(f"no {kind} {name}", lambda n=name: space.get(kind, n) is None, timeout_s)  # type: ignore[misc]
 
 
-def delete(space: Space, kind: str, name: str) -> None:
-    space.kube.run("delete", kind, name, "-n", space.name, "--wait=false")
-
-
 def instance_phase(space: Space, name: str) -> str:
     return str((space.instance(name) or {}).get("status", {}).get("phase"))
 

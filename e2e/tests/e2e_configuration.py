@@ -1,9 +1,8 @@
 """What the end-to-end tests of configuration ask of groups, instances and engines."""
 
-import json
 from typing import Any
 
-from e2e_kube import Object, Space, condition, query, wait_until
+from e2e_kube import Kube, Object, Space, condition, query, wait_until
 from e2e_manifests import instance, operation
 
 SOCKET = "/run/coffer/mariadb.sock"
@@ -54,25 +53,23 @@ def wait_states(space: Space, wanted: dict[str, str], timeout_s: float = 60) -> 
 
 def merge_values(space: Space, values: Object, name: str = "conf") -> None:
     """A merge patch of a group's values; None takes one out."""
-    patch = json.dumps({"spec": {"values": values}})
-    space.kube.run(
-        *("patch", "configurationgroup", name, "-n", space.name, "--type=merge", f"-p={patch}")
-    )
+    space.patch("configurationgroup", name, {"spec": {"values": values}})
 
 
 def replace_values(space: Space, values: Object, name: str = "conf") -> None:
     """All values anew, whatever was there."""
-    patch = json.dumps([{"op": "replace", "path": "/spec/values", "value": values}])
-    space.kube.run(
-        *("patch", "configurationgroup", name, "-n", space.name, "--type=json", f"-p={patch}")
-    )
+    change = {"op": "replace", "path": "/spec/values", "value": values}
+    space.patch("configurationgroup", name, [change])
+
+
+def patch_catalogue(kube: Kube, spec: Object) -> None:
+    """A merge patch of the default MariaDB's entry."""
+    kube.patch("datastoreversion", "mariadb-10.11", "", {"spec": spec})
 
 
 def attach(space: Space, name: str, ref: str | None) -> None:
-    patch = json.dumps({"spec": {"configurationRef": {"name": ref} if ref else None}})
-    space.kube.run(
-        *("patch", "databaseinstance", name, "-n", space.name, "--type=merge", f"-p={patch}")
-    )
+    wanted = {"configurationRef": {"name": ref} if ref else None}
+    space.patch("databaseinstance", name, {"spec": wanted})
 
 
 def running(space: Space, variable: str, name: str = "db") -> object:

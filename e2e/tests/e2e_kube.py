@@ -29,12 +29,14 @@ PATHS = {
     "backup": _OURS + "backups",
     "backupschedule": _OURS + "backupschedules",
     "backupstorage": _OURS + "backupstorages",
+    "datastoreversion": "/apis/coffer.dev/v1alpha1/datastoreversions",
+    "flavor": "/apis/coffer.dev/v1alpha1/flavors",
     "namespace": "/api/v1/namespaces",
     "pod": _CORE + "pods",
     "service": _CORE + "services",
     "configmap": _CORE + "configmaps",
     "secret": _CORE + "secrets",
-    "pvc": _CORE + "persistentvolumeclaims",
+    "persistentvolumeclaim": _CORE + "persistentvolumeclaims",
     "serviceaccount": _CORE + "serviceaccounts",
     "event": _CORE + "events",
     "statefulset": "/apis/apps/v1/{}/statefulsets",
@@ -44,23 +46,25 @@ PATHS = {
     "rolebinding": "/apis/rbac.authorization.k8s.io/v1/{}/rolebindings",
     "webhook": "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
 }
-_POLL_S = 0.1
+CLUSTER_WIDE = ("datastoreversion", "flavor", "namespace", "webhook")
+WRITE_S = 60.0  # as long as for kubectl: nobody sends a write again, and webhooks may be slow
+_POLL_S, _LONG_POLL_S, _POLL_PART = 0.05, 0.25, 0.05  # a twentieth of the time waited so far
 
 
-class KubectlError(AssertionError):
-    """kubectl ended with an error; the text is what it printed."""
+class Refused(AssertionError):
+    """kubectl or the API server would not; the text is what it said."""
 
 
 @dataclass(frozen=True)
 class Kube:
-    """One cluster: kubectl for what people do, its API for what tests ask again and again."""
+    """One cluster: kubectl for what people type, its API for what tests say again and again."""
 
     kubectl: Path
     kubeconfig: Path
     api: Api
 
     def run(self, *args: str, stdin: str | None = None, timeout_s: float = 60) -> str:
-        """Output of `kubectl args`; KubectlError with its message where it fails."""
+        """Output of `kubectl args`; Refused with its message where it fails."""
         done = subprocess.run(
             [str(self.kubectl), "--kubeconfig", str(self.kubeconfig), *args],
             input=stdin,
@@ -70,13 +74,53 @@ class Kube:
             check=False,
         )
         if done.returncode:
-            raise KubectlError(done.stderr.strip() or done.stdout.strip())
+            raise Refused(done.stderr.strip() or done.stdout.strip())
         return done.stdout
 
-    def apply(self, *objects: Mapping[str, Any], namespace: str | None = None) -> str:
+    def kubectl_apply(self, *objects: Mapping[str, Any], namespace: str | None = None) -> str:
+        """As people do it, with what they get to read."""
         where = ["-n", namespace] if namespace else []
         text = yaml.safe_dump_all([dict(o) for o in objects])
         return self.run("apply", *where, "-f", "-", stdin=text)
+
+    def apply(self, *objects: Mapping[str, Any], namespace: str = "") -> None:
+        """Server-side apply, as GitOps tools do it; Refused where the API server would not."""
+        for obj in objects:
+            where = collection(obj["kind"].lower(), namespace)
+            name = obj["metadata"]["name"]
+            query = "fieldManager=e2e&force=true&fieldValidation=Strict"
+            self._send("PATCH", f"{where}/{name}?{query}", obj, "application/apply-patch+yaml")
+
+    def create(self, obj: Mapping[str, Any], namespace: str = "", *, dry: bool = False) -> Object:
+        """The object as stored, or as it would be; Refused where the API server would not."""
+        query = "fieldValidation=Strict" + dry * "&dryRun=All"
+        made = self._send("POST", f"{collection(obj['kind'].lower(), namespace)}?{query}", obj)
+        return dict(made)
+
+    def patch(
+        self, kind: str, name: str, namespace: str, content: Any, *, dry: bool = False
+    ) -> None:
+        """A merge patch, or a JSON patch where the content is a list of changes."""
+        how = "json-patch" if isinstance(content, list) else "merge-patch"
+        query = "?dryRun=All" if dry else ""
+        where = f"{collection(kind, namespace)}/{name}{query}"
+        self._send("PATCH", where, content, f"application/{how}+json")
+
+    def delete(self, kind: str, name: str, namespace: str = "") -> None:
+        """Begin a deletion in the background; Refused where the API server would not."""
+        where = f"{collection(kind, namespace)}/{name}?propagationPolicy=Background"
+        self._send("DELETE", where)
+
+    def _send(
+        self, method: str, path: str, content: Any = None, content_type: str = "application/json"
+    ) -> Object:
+        try:
+            answer: Object = self.api.request(method, path, content, content_type, WRITE_S)
+        except ApiError as error:
+            if error.status == 0:
+                raise
+            raise Refused(str(error)) from None
+        return answer
 
     def get(self, kind: str, name: str, namespace: str) -> Object | None:
         """The object, or None where there is none."""
@@ -97,24 +141,23 @@ class Kube:
 
 def collection(kind: str, namespace: str) -> str:
     """The API's path of a kind's objects."""
-    path = PATHS[kind]
-    return path.format(f"namespaces/{namespace}")
+    return PATHS[kind].format(f"namespaces/{namespace}")
 
 
 def wait_until(what: str, check: Callable[[], T | None], timeout_s: float = 60) -> T:
     """The first truthy answer of `check`; AssertionError with the last answer after `timeout_s`."""
-    deadline = time.monotonic() + timeout_s
+    began = time.monotonic()
     last: object = None
-    while time.monotonic() < deadline:
+    while (waited := time.monotonic() - began) < timeout_s:
         try:
             answer = check()
-        except (KubectlError, ApiError, pymysql.MySQLError, OSError) as error:
+        except (Refused, ApiError, pymysql.MySQLError, OSError) as error:
             last = error
         else:
             if answer:
                 return answer
             last = answer
-        time.sleep(_POLL_S)
+        time.sleep(min(max(_POLL_S, waited * _POLL_PART), _LONG_POLL_S))
     raise AssertionError(f"not within {timeout_s:g} s: {what}; last seen: {last!r}")
 
 
@@ -149,8 +192,35 @@ class Space:
     def instance(self, name: str) -> Object | None:
         return self.kube.get("databaseinstance", name, self.name)
 
-    def apply(self, *objects: Mapping[str, Any]) -> str:
-        return self.kube.apply(*objects, namespace=self.name)
+    def apply(self, *objects: Mapping[str, Any]) -> None:
+        self.kube.apply(*objects, namespace=self.name)
+
+    def kubectl(self, *args: str, stdin: str | None = None) -> str:
+        """Output of kubectl in this namespace; Refused with its message where it fails."""
+        return self.kube.run(*args, "-n", self.name, stdin=stdin)
+
+    def kubectl_apply(self, *objects: Mapping[str, Any]) -> str:
+        return self.kube.kubectl_apply(*objects, namespace=self.name)
+
+    def patch(self, kind: str, name: str, content: Any) -> None:
+        self.kube.patch(kind, name, self.name, content)
+
+    def delete(self, kind: str, name: str) -> None:
+        """Begin a deletion in the background."""
+        self.kube.delete(kind, name, self.name)
+
+    def delete_wait(self, kind: str, name: str, timeout_s: float = 60) -> None:
+        """Delete, and wait until that one is gone, as kubectl does."""
+        found = self.get(kind, name)
+        assert found is not None, f"no {kind} {name}"
+        uid = found["metadata"]["uid"]
+        self.delete(kind, name)
+
+        def gone() -> bool:
+            now = self.get(kind, name)
+            return now is None or now["metadata"]["uid"] != uid
+
+        wait_until(f"{kind} {name} gone", gone, timeout_s)
 
     def get(self, kind: str, name: str) -> Object | None:
         return self.kube.get(kind, name, self.name)

@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from coffer_common import naming
-from e2e_kube import Object
+from e2e_kube import (
+    OPERATOR_NAMESPACE,
+    Kube,
+    Object,
+    condition,
+    operator_pod,
+    operator_pods,
+    wait_until,
+)
 
 
 @dataclass(frozen=True)
@@ -95,3 +103,23 @@ def main_process(pod: Object, container: str) -> Process:
     running = processes(pod, container)
     assert running, f"container {container} does not run"
     return running[0]
+
+
+def fresh_operator(kube: Kube) -> None:
+    """Have an operator that never restarted: kubelet delays the second restart of a container."""
+    old = operator_pod(kube)
+    (container,) = old["status"]["containerStatuses"]
+    if container["restartCount"] == 0:
+        return
+    kube.delete("pod", old["metadata"]["name"], OPERATOR_NAMESPACE)
+
+    def replaced() -> bool:
+        new = [p for p in operator_pods(kube) if p["metadata"]["uid"] != old["metadata"]["uid"]]
+        return any(condition(pod, "Ready").get("status") == "True" for pod in new)
+
+    wait_until("another operator", replaced)
+
+
+def kill_operator(kube: Kube) -> None:
+    """As a crash ends it; it should be a fresh one."""
+    main_process(operator_pod(kube), "operator").send(signal.SIGKILL)

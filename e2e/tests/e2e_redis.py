@@ -4,12 +4,14 @@ from e2e_kube import Space
 
 
 def redis(space: Space, *command: str) -> str:
-    """Output of redis-cli in the pod, through the Service, as the user of the binding Secret."""
+    """Output of redis-cli in the pod, through the Service, as the user of the binding Secret.
+
+    It has no time limit of its own, and a connection begun before kube-proxy knows the Service
+    stays on its wrong way: all its packets are one flow to the kernel.
+    """
     binding = space.secret("cache-app")
-    script = (
-        'read -r password; REDISCLI_AUTH="$password" exec redis-cli -h "$0" -p "$1" --user "$2"'
-        ' "${@:3}"'
-    )
+    client = 'exec timeout 5 redis-cli -h "$0" -p "$1" --user "$2" "${@:3}"'
+    script = f'read -r password; REDISCLI_AUTH="$password" {client}'
     argv = ["bash", "-c", script, space.service_ip("cache-rw"), binding["port"]]
     argv += [binding["username"], *command]
     return space.kube.run(

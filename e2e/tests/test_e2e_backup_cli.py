@@ -10,13 +10,12 @@ from e2e_backup import (
     Scene,
     backup_metrics,
     checksums,
-    delete,
     instance_phase,
     set_scene,
     status,
 )
 from e2e_coffer import FAILED, NOT_FOUND, REFUSED, USAGE, coffer, refusal
-from e2e_kube import KubectlError, Space, condition, query, wait_until
+from e2e_kube import Refused, Space, condition, query, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -121,7 +120,7 @@ def test_a_backup_is_restored_into_an_instance_like_its_source(scene: Scene) -> 
     assert copy is not None
     for field in ("flavor", "volume", "databases", "users"):
         assert copy["spec"][field] == source["spec"][field], field
-    delete(space, "dbi", "again")
+    space.delete("databaseinstance", "again")
 
 
 def test_a_dump_is_loaded(scene: Scene) -> None:
@@ -170,8 +169,8 @@ def test_a_chain_is_deleted_whole_or_not_at_all(scene: Scene) -> None:
         "--cascade"
     )
     assert "--yes" in refusal(space, "backup", "delete", "tip", code=USAGE)
-    with pytest.raises(KubectlError) as by_policy:
-        space.kube.run("delete", "dbb", "base", "-n", space.name, "--wait=false")
+    with pytest.raises(Refused) as by_policy:
+        space.delete("backup", "base")
     (line,) = str(by_policy.value).splitlines()
     assert "ValidatingAdmissionPolicy" in line
     assert line.endswith(

@@ -36,13 +36,10 @@ def test_a_chain_of_seven_is_adopted_and_restored(scene: Scene) -> None:
         assert (done["type"], done.get("depth", 0)) == (kind, number)
         paths.append(done["path"])
     before = checksums(space, "db")
-    keep = '{"spec":{"deletionPolicy":"Retain"}}'
     for number in range(7):
-        space.kube.run(
-            *("patch", "dbb", f"day{number}", "-n", space.name, "--type=merge", "-p", keep)
-        )
+        space.patch("backup", f"day{number}", {"spec": {"deletionPolicy": "Retain"}})
     names = [f"day{number}" for number in range(7)]
-    space.kube.run("delete", "dbb", *names, "-n", space.name)
+    space.kubectl("delete", "dbb", *names)
     for number, path in enumerate(paths):
         again = {
             "apiVersion": API_VERSION,

@@ -10,7 +10,6 @@ from e2e_backup import (
     Bucket,
     backup,
     checksums,
-    delete,
     fill,
     fill_with_noise,
     from_backup,
@@ -26,11 +25,11 @@ from e2e_backup import (
     wait_storage,
     wait_under_way,
 )
-from e2e_kube import Space, condition, operator_pod, wait_until
+from e2e_kube import Space, condition, wait_until
 from e2e_manifests import instance
-from e2e_processes import engine, engines, main_process
+from e2e_processes import engine, engines, fresh_operator, kill_operator, main_process
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(300)]
 
 PREFIX = "some/prefix"
 NOISE_MB = 14
@@ -68,14 +67,15 @@ def interrupted(scene: Scene) -> Scene:
     At the same time, for what comes after takes half a minute each.
     """
     space = scene.space
+    fresh_operator(space.kube)
     names = [f"b-{fault}" for fault in FAULTS]
     space.apply(*(backup(f"b-{fault}", f"db-{fault}", "slow") for fault in FAULTS))
     for name in names:
         wait_under_way(space, name, scene.bucket)
     main_process(space.running_pod("db-agent"), "guest").send(signal.SIGKILL)
     engine(space.running_pod("db-engine")).send(signal.SIGKILL)
-    delete(space, "pod", "db-pod-0")
-    main_process(operator_pod(space.kube), "operator").send(signal.SIGKILL)
+    space.delete("pod", "db-pod-0")
+    kill_operator(space.kube)
     space.apply(storage("slow", scene.bucket, partSize="5Mi"))  # what begins from now on is quick
     return scene
 
@@ -103,7 +103,7 @@ def test_what_was_taken_around_a_death_is_restored_equal(interrupted: Scene) -> 
     space.apply(shop("again", restoreFrom=from_backup("b-agent")))
     space.wait_ready("again", timeout_s=120)
     assert checksums(space, "again") == expected
-    delete(space, "dbi", "again")
+    space.delete("databaseinstance", "again")
 
 
 def wait_restore_error(space: Space, name: str, timeout_s: float = 90) -> str:
@@ -135,7 +135,7 @@ def test_a_flipped_bit_is_never_restored(scene: Scene) -> None:
     assert_nothing_was_made(space, "broken")
     report = (space.instance("broken") or {})["status"]["restore"]
     assert report["phase"] == "Failed", report
-    delete(space, "dbi", "broken")
+    space.delete("databaseinstance", "broken")
 
 
 def test_a_wrong_key_is_told_before_anything_is_touched(scene: Scene) -> None:
@@ -148,7 +148,7 @@ def test_a_wrong_key_is_told_before_anything_is_touched(scene: Scene) -> None:
     message = wait_restore_error(space, "closed")
     assert "key" in message, message
     assert_nothing_was_made(space, "closed")
-    delete(space, "dbi", "closed")
+    space.delete("databaseinstance", "closed")
 
 
 def redis_backup(space: Space, cluster: Cluster) -> Bucket:
@@ -164,7 +164,7 @@ def test_a_namespace_goes_and_the_objects_stay(space: Space, cluster: Cluster) -
     bucket = redis_backup(space, cluster)
     before = bucket.keys()
     assert len(before) == 2
-    space.kube.run("delete", "namespace", space.name, "--wait=false")
+    space.kube.delete("namespace", space.name)
     wait_until(
         "the namespace is gone", lambda: space.kube.get("namespace", space.name, "") is None, 120
     )
@@ -176,7 +176,7 @@ def test_a_bucket_that_is_gone_holds_back_a_deletion_until_retain(
 ) -> None:
     bucket = redis_backup(space, cluster)
     bucket.remove()
-    delete(space, "dbb", "b")
+    space.delete("backup", "b")
 
     def blocked() -> str:
         found = condition(space.get("backup", "b"), "DeletionBlocked")
@@ -185,7 +185,6 @@ def test_a_bucket_that_is_gone_holds_back_a_deletion_until_retain(
     message = wait_until("the deletion is blocked", blocked)
     assert "Retain" in message
     assert status(space, "b")["phase"] == "Deleting"
-    patch = '{"spec":{"deletionPolicy":"Retain"}}'
-    space.kube.run("patch", "dbb", "b", "-n", space.name, "--type=merge", "-p", patch)
+    space.patch("backup", "b", {"spec": {"deletionPolicy": "Retain"}})
     wait_gone(space, "backup", ["b"])
     assert "ObjectsRetained" in space.events("b")

@@ -28,7 +28,7 @@ from e2e_backup import (
 from e2e_coffer import FAILED, NOT_FOUND, coffer
 from e2e_kube import Object, Space, query, wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(300)]
 
 CHAIN = ("full", "first", "second")  # each continues the one before
 

@@ -1,6 +1,5 @@
 """Backups, schedules, storages and restores that never work: one clear line at kubectl apply."""
 
-import json
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ from e2e_backup import (
     wait_ended,
     wait_storage,
 )
-from e2e_kube import KubectlError, Object, Space, wait_until
+from e2e_kube import Object, Refused, Space, wait_until
 from e2e_manifests import API_VERSION, instance
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
@@ -46,11 +45,9 @@ def scene(shared_space: Space, cluster: Cluster) -> Space:
 
 def tried(space: Space) -> str:
     """What the webhook says of a strategy that there is not; nothing before it knows."""
-    manifest = json.dumps(bad_backup(strategy="Abacus"))
-    dry_run = ("apply", "--dry-run=server", "-n", space.name, "-f", "-")
     try:
-        space.kube.run(*dry_run, stdin=manifest)
-    except KubectlError as refused:
+        space.kube.create(bad_backup(strategy="Abacus"), space.name, dry=True)
+    except Refused as refused:
         return str(refused)
     return ""
 
@@ -220,8 +217,8 @@ def test_apply_says_what_is_wrong(scene: Space, module_strict_webhook: None, wha
     manifest, words = BAD[what]
     if manifest["spec"].get("path") == PATH_OF_DONE:
         manifest = {**manifest, "spec": {**manifest["spec"], "path": status(scene, "done")["path"]}}
-    with pytest.raises(KubectlError) as refused:
-        scene.apply(manifest)
+    with pytest.raises(Refused) as refused:
+        scene.kubectl_apply(manifest)
     lines = [one for one in str(refused.value).splitlines() if one.strip()]
     (line,) = [one for one in lines if words in one]
     # to what breaks the schema, not a rule, the API server adds that it looked no further
@@ -239,7 +236,7 @@ def test_apply_says_what_is_wrong(scene: Space, module_strict_webhook: None, wha
 )
 def test_a_backup_cannot_become_another(scene: Space, change: Object, field: str) -> None:
     manifest = backup("done", "cache")
-    with pytest.raises(KubectlError, match=field):
+    with pytest.raises(Refused, match=field):
         scene.apply({**manifest, "spec": {**manifest["spec"], **change}})
 
 

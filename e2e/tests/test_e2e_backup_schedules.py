@@ -1,14 +1,11 @@
 """Backups by the clock, what retention leaves, and backups that are proved by restoring them."""
 
-import signal
-
 import pytest
 
 from coffer_cluster.cluster import Cluster
 from e2e_backup import (
     Scene,
     backup,
-    delete,
     from_backup,
     set_scene,
     shop,
@@ -16,11 +13,11 @@ from e2e_backup import (
     wait_completed,
     wait_gone,
 )
-from e2e_kube import KubectlError, Object, Space, condition, operator_pod, wait_until
+from e2e_kube import Object, Refused, Space, condition, wait_until
 from e2e_manifests import API_VERSION
-from e2e_processes import main_process
+from e2e_processes import fresh_operator, kill_operator
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(300)]
 
 EVERY_MINUTE = "* * * * *"
 NEVER = "0 0 29 2 *"
@@ -82,25 +79,25 @@ def made_by(space: Space, name: str) -> list[Object]:
 
 def test_a_backup_is_proved_and_the_scratch_instance_gone(scene: Scene) -> None:
     space = scene.space
+    fresh_operator(space.kube)
     space.apply(backup("sound", "db"))
     wait_completed(space, "sound")
     space.apply(verification("prove", "sound"))
     wait_until("the scratch instance", lambda: space.instance("verify-sound"))
-    main_process(operator_pod(space.kube), "operator").send(signal.SIGKILL)
+    kill_operator(space.kube)
     done = wait_operation(space, "prove")
     assert done["phase"] == "Completed", done
     verified = status(space, "sound")["verified"]
     assert (verified["result"], verified["durationSeconds"] > 0) == ("Passed", True)
     assert "2 tables" in verified["message"], verified
     wait_gone(space, "databaseinstance", ["verify-sound"])
-    wait_gone(space, "pvc", ["verify-sound-data"])
+    wait_gone(space, "persistentvolumeclaim", ["verify-sound-data"])
     healthy = condition(space.instance("db"), "BackupHealthy")
     assert healthy["status"] == "True", healthy
     path = status(space, "sound")["path"]
     assert f"some/prefix/{path}/verified.json" in scene.bucket.keys(f"some/prefix/{path}/"), done
-    keep = '{"spec":{"deletionPolicy":"Retain"}}'
-    space.kube.run("patch", "dbb", "sound", "-n", space.name, "--type=merge", "-p", keep)
-    delete(space, "backup", "sound")
+    space.patch("backup", "sound", {"spec": {"deletionPolicy": "Retain"}})
+    space.delete("backup", "sound")
     wait_gone(space, "backup", ["sound"])
     space.apply(adopted("sound-again", path))
     again = wait_completed(space, "sound-again")["verified"]
@@ -118,7 +115,7 @@ def test_a_damaged_backup_does_not_pass(scene: Scene) -> None:
     assert done["phase"] == "Failed", done
     assert status(space, "damaged")["verified"]["result"] == "Failed"
     wait_gone(space, "databaseinstance", ["verify-damaged"])
-    wait_gone(space, "pvc", ["verify-damaged-data"])
+    wait_gone(space, "persistentvolumeclaim", ["verify-damaged-data"])
     space.apply(backup("after-damage", "db", type="incremental"))
     after = wait_completed(space, "after-damage")
     assert after["type"] == "full", "an increment could not be restored either"
@@ -127,18 +124,19 @@ def test_a_damaged_backup_does_not_pass(scene: Scene) -> None:
 
 def test_a_dump_is_proved_by_loading_it(scene: Scene) -> None:
     space = scene.space
+    fresh_operator(space.kube)
     space.apply(backup("dump", "db", strategy="MySQLDump"))
     wait_completed(space, "dump")
     space.apply(verification("prove-dump", "dump"))
     wait_until("the scratch instance", lambda: space.instance("verify-dump"))
-    main_process(operator_pod(space.kube), "operator").send(signal.SIGKILL)
+    kill_operator(space.kube)
     done = wait_operation(space, "prove-dump")
     assert done["phase"] == "Completed", done
     verified = status(space, "dump")["verified"]
     assert verified["result"] == "Passed"
     assert "2 tables in 2 databases" in verified["message"], verified
     wait_gone(space, "databaseinstance", ["verify-dump"])
-    wait_gone(space, "pvc", ["verify-dump-data"])
+    wait_gone(space, "persistentvolumeclaim", ["verify-dump-data"])
     path = status(space, "dump")["path"]
     assert f"some/prefix/{path}/verified.json" in scene.bucket.keys(f"some/prefix/{path}/"), done
 
@@ -147,7 +145,7 @@ def test_a_dump_is_no_data_directory(scene: Scene, strict_webhook: None) -> None
     space = scene.space
     space.apply(backup("statements", "db", strategy="MySQLDump"))
     wait_completed(space, "statements")
-    with pytest.raises(KubectlError, match="backup load statements INSTANCE"):
+    with pytest.raises(Refused, match="backup load statements INSTANCE"):
         space.apply(shop("again", restoreFrom=from_backup("statements")))
 
 
@@ -157,9 +155,9 @@ def test_an_operation_deleted_in_the_middle_leaves_nothing(scene: Scene) -> None
     wait_completed(space, "given-up")
     space.apply(verification("stop", "given-up"))
     wait_until("the scratch instance", lambda: space.instance("verify-given-up"))
-    space.kube.run("delete", "dbop", "stop", "-n", space.name)
+    space.delete_wait("operation", "stop")
     wait_gone(space, "databaseinstance", ["verify-given-up"])
-    wait_gone(space, "pvc", ["verify-given-up-data"])
+    wait_gone(space, "persistentvolumeclaim", ["verify-given-up-data"])
     assert "verified" not in status(space, "given-up")
 
 
@@ -171,16 +169,7 @@ def test_a_schedule_takes_backups_and_removes_what_nothing_keeps(scene: Scene) -
         return "BackupRetired" in space.events("often")
 
     wait_until("the first full made way for the second", two, 200)
-    space.kube.run(
-        "patch",
-        "dbbs",
-        "often",
-        "-n",
-        space.name,
-        "--type=merge",
-        "-p",
-        '{"spec":{"suspend":true}}',
-    )
+    space.patch("backupschedule", "often", {"spec": {"suspend": True}})
     (left,) = wait_until(
         "one is left",
         lambda: found if len(found := made_by(space, "often")) == 1 else None,
@@ -188,7 +177,7 @@ def test_a_schedule_takes_backups_and_removes_what_nothing_keeps(scene: Scene) -
     wait_completed(space, left["metadata"]["name"])
     said = (space.get("backupschedule", "often") or {})["status"]
     assert said["lastFull"]["name"] == left["metadata"]["name"]
-    space.kube.run("delete", "dbbs", "often", "-n", space.name)
+    space.delete_wait("backupschedule", "often")
     assert [one["metadata"]["name"] for one in made_by(space, "often")] == [
         left["metadata"]["name"]
     ]
@@ -205,7 +194,7 @@ def test_a_schedule_that_cannot_be_is_refused(
     scene: Scene, strict_webhook: None, wrong: Object, words: str
 ) -> None:
     manifest = schedule("wrong", NEVER)
-    with pytest.raises(KubectlError, match=words):
+    with pytest.raises(Refused, match=words):
         scene.space.apply({**manifest, "spec": {**manifest["spec"], **wrong}})
 
 
@@ -216,9 +205,9 @@ def test_a_parent_is_not_deleted_before_its_children(scene: Scene, strict_webhoo
     space.apply(backup("child", "db", type="incremental", parentRef={"name": "parent"}))
     assert wait_completed(space, "child")["type"] == "incremental"
     wait_until("the parent knows", lambda: status(space, "parent").get("children"))
-    with pytest.raises(KubectlError, match="child"):
-        space.kube.run("delete", "dbb", "parent", "-n", space.name, "--wait=false")
-    space.kube.run("delete", "dbb", "child", "-n", space.name)
+    with pytest.raises(Refused, match="child"):
+        space.delete("backup", "parent")
+    space.delete_wait("backup", "child")
     wait_until("the parent is free", lambda: not status(space, "parent").get("children"))
-    space.kube.run("delete", "dbb", "parent", "-n", space.name)
+    space.delete_wait("backup", "parent")
     wait_gone(space, "backup", ["parent"])

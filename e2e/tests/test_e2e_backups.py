@@ -12,7 +12,6 @@ from e2e_backup import (
     Scene,
     backup,
     checksums,
-    delete,
     from_backup,
     from_location,
     secret,
@@ -30,7 +29,7 @@ from e2e_kube import Space, condition, query, wait_until
 from e2e_manifests import instance, operation
 from e2e_redis import redis
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(300)]
 
 PREFIX = "some/prefix"
 
@@ -67,8 +66,7 @@ def test_a_bucket_is_swept_and_what_is_young_stays(cluster: Cluster, space: Spac
     wait_storage(space, "store")
     long_ago = "2026-01-01T00:00:00Z"
     patch = json.dumps({"status": {"probedAt": long_ago}})
-    what = ["dbs", "store", "-n", space.name, "--subresource=status", "--type=merge"]
-    space.kube.run("patch", *what, "-p", patch)
+    space.kubectl("patch", "dbs", "store", "--subresource=status", "--type=merge", "-p", patch)
 
     def swept() -> str:
         return str((space.get("backupstorage", "store") or {})["status"].get("sweptAt", ""))
@@ -89,7 +87,7 @@ def test_wrong_credentials_are_told_and_mended(cluster: Cluster, space: Space) -
     assert "credentials" in message or "InvalidAccessKeyId" in message, message
     space.apply(*storage_secrets(cluster))
     # it is looked at every few minutes, and at every change of the storage
-    space.kube.run("annotate", "dbs", "store", "-n", space.name, "example.org/mended=yes")
+    space.kubectl("annotate", "dbs", "store", "example.org/mended=yes")
     wait_storage(space, "store")
 
 
@@ -125,7 +123,7 @@ def test_a_chain_is_restored_equal(scene: Scene, full: str) -> None:
     restored = space.wait_ready("copy", timeout_s=120)
     assert restored["status"]["restore"]["phase"] == "Completed"
     assert checksums(space, "copy") == expected
-    delete(space, "dbi", "copy")
+    space.delete("databaseinstance", "copy")
 
 
 def test_a_backup_is_restored_from_its_place_alone(
@@ -182,13 +180,13 @@ def test_redis_is_restored_when_its_instance_is_gone(cluster: Cluster, space: Sp
     space.apply(backup("b", "cache"))
     taken = wait_completed(space, "b")
     assert taken["datastore"] == "redis"
-    delete(space, "dbi", "cache")
+    space.delete("databaseinstance", "cache")
     wait_gone(space, "databaseinstance", ["cache"])
     wait_gone(space, "pod", ["cache-0"])
     space.apply(instance("cache", "redis", restoreFrom=from_backup("b")))
     space.wait_ready("cache", timeout_s=120)
     wait_until("the value is back", lambda: redis(space, "GET", "k") == "kept")
-    delete(space, "dbb", "b")
+    space.delete("backup", "b")
     wait_gone(space, "backup", ["b"])
     assert bucket.keys() == []
     assert bucket.uploads() == []
@@ -204,9 +202,10 @@ def test_a_parent_waits_for_its_increment(scene: Scene) -> None:
     wait_until("the child is told", lambda: status(space, "parent").get("children") == ["child"])
     for found in (parent, child):
         assert len(bucket.keys(f"{PREFIX}/{found['path']}/")) == 2
-    delete(space, "dbb", "child")
+    space.delete("backup", "child")
     wait_gone(space, "backup", ["child"])
-    delete(space, "dbb", "parent")
+    wait_until("the parent is free", lambda: not status(space, "parent").get("children"))
+    space.delete("backup", "parent")
     wait_gone(space, "backup", ["parent"])
     for found in (parent, child):
         assert bucket.keys(f"{PREFIX}/{found['path']}/") == []
@@ -245,4 +244,4 @@ def test_a_backup_under_load_is_one_moment(scene: Scene) -> None:
     debit, credit = count("moment", "debit"), count("moment", "credit")
     assert 20 < debit == credit < count("db", "debit")
     assert condition(space.instance("moment"), "Ready")["status"] == "True"
-    delete(space, "dbi", "moment")
+    space.delete("databaseinstance", "moment")

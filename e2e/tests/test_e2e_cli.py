@@ -16,7 +16,8 @@ def test_an_instance_from_create_to_delete(space: Space) -> None:
         *("create", "db", "--datastore", "mariadb", "--flavor", "tiny", "--volume", "1Gi"),
         *("--database", "shop", "--user", "app=shop", "--wait"),
     )
-    header, row = coffer(space, "list").stdout.splitlines()
+    plugin = ("kubectl", "coffer")
+    header, row = coffer(space, "list", program=plugin).stdout.splitlines()
     assert header.startswith("NAME")
     assert row.split()[0] == "db"
     shown = json.loads(coffer(space, "show", "db", "-o", "json").stdout)

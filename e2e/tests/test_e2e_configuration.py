@@ -17,7 +17,7 @@ from e2e_configuration import (
     wait_settled,
     wait_states,
 )
-from e2e_kube import KubectlError, Object, Space, condition, query, wait_until
+from e2e_kube import Object, Refused, Space, condition, query, wait_until
 from e2e_manifests import group, instance
 
 pytestmark = pytest.mark.e2e
@@ -25,7 +25,7 @@ MIB = 2**20
 
 
 def test_a_new_instance_starts_with_its_group(space: Space) -> None:
-    space.apply(
+    space.kubectl_apply(
         group("conf", {"max_connections": 77, "innodb_log_buffer_size": "4M"}), configured()
     )
     ready = space.wait_ready("db")
@@ -87,15 +87,15 @@ def test_apply_refuses_a_bad_value_in_one_line(
     space: Space, strict_webhook: None, what: str
 ) -> None:
     values, words = BAD[what]
-    with pytest.raises(KubectlError, match=words) as refused:
-        space.apply(group("conf", values))
+    with pytest.raises(Refused, match=words) as refused:
+        space.kubectl_apply(group("conf", values))
     assert len([line for line in str(refused.value).splitlines() if line.strip()]) == 1
     assert get_group(space) is None
 
 
 def test_a_group_of_another_datastore_is_refused(space: Space, strict_webhook: None) -> None:
     space.apply(group("cache", {"maxclients": 100}, "redis"))
-    with pytest.raises(KubectlError, match="redis"):
+    with pytest.raises(Refused, match="redis"):
         space.apply(configured(ref="cache"))
 
 
@@ -178,11 +178,11 @@ def test_an_attached_group_is_not_deleted(space: Space) -> None:
     space.apply(group("conf", {}), configured())
     space.wait_ready("db")
     wait_states(space, {"db": "Applied"})
-    with pytest.raises(KubectlError, match="db"):
-        space.kube.run("delete", "configurationgroup", "conf", "-n", space.name)
+    with pytest.raises(Refused, match="db"):
+        space.delete_wait("configurationgroup", "conf")
     attach(space, "db", None)
     wait_states(space, {})
-    space.kube.run("delete", "configurationgroup", "conf", "-n", space.name)
+    space.delete_wait("configurationgroup", "conf")
 
 
 def test_a_restart_comes_in_the_window(space: Space) -> None:

@@ -8,6 +8,7 @@ from e2e_configuration import (
     configured,
     get_group,
     merge_values,
+    patch_catalogue,
     pending,
     replace_values,
     restart,
@@ -17,11 +18,11 @@ from e2e_configuration import (
     wait_running,
     wait_states,
 )
-from e2e_kube import Space, condition, operator_pod, wait_until
+from e2e_kube import Space, condition, wait_until
 from e2e_manifests import group, instance
-from e2e_processes import engine, main_process
+from e2e_processes import engine, fresh_operator, kill_operator, main_process
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 
 def generation(space: Space, name: str = "db") -> tuple[object, object]:
@@ -74,18 +75,20 @@ def test_a_rollout_stops_at_the_first_that_is_rolled_back(
 
 @pytest.mark.parametrize("victim", ["operator", "guest", "engine", "pod"])
 def test_killed_in_the_middle_of_an_edit(space: Space, victim: str) -> None:
+    if victim == "operator":
+        fresh_operator(space.kube)
     space.apply(group("conf", {"max_connections": 50}), configured())
     space.wait_ready("db")
     before = generation(space)
     replace_values(space, {"max_connections": 51, "innodb_log_buffer_size": "4M"})
     if victim == "operator":
-        main_process(operator_pod(space.kube), "operator").send(signal.SIGKILL)
+        kill_operator(space.kube)
     elif victim == "guest":
         main_process(space.running_pod("db"), "guest").send(signal.SIGKILL)
     elif victim == "engine":
         engine(space.running_pod("db"), "mariadbd").send(signal.SIGKILL)
     else:
-        space.kube.run("delete", "pod", "db-0", "-n", space.name, "--wait=false")
+        space.delete("pod", "db-0")
         space.wait_new_pod("db", str(before[0]))
     wait_running(space, "max_connections", 51, timeout_s=120)
     if victim in ("operator", "guest"):
@@ -112,10 +115,8 @@ def test_defaults_of_the_version_reach_those_without_a_group(space: Space) -> No
     space.wait_ready("db")
     template = running(space, "wait_timeout", "plain")
     try:
-        space.kube.run(
-            *("patch", "datastoreversion", "mariadb-10.11", "--type=merge"),
-            '-p={"spec":{"defaultValues":{"wait_timeout":777,"max_connections":66}}}',
-        )
+        values = {"wait_timeout": 777, "max_connections": 66}
+        patch_catalogue(space.kube, {"defaultValues": values})
         wait_running(space, "wait_timeout", 777, "plain")
         wait_running(space, "max_connections", 66, "plain")
         wait_running(space, "wait_timeout", 777)
@@ -123,8 +124,5 @@ def test_defaults_of_the_version_reach_those_without_a_group(space: Space) -> No
         merge_values(space, {"max_connections": None})
         wait_running(space, "max_connections", 66)
     finally:
-        space.kube.run(
-            *("patch", "datastoreversion", "mariadb-10.11", "--type=merge"),
-            '-p={"spec":{"defaultValues":null}}',
-        )
+        patch_catalogue(space.kube, {"defaultValues": None})
     wait_running(space, "wait_timeout", template, "plain")

@@ -1,12 +1,11 @@
 """The definitions in a real API server: what it takes, refuses, prunes and shows."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from e2e_kube import KubectlError, Object, Space
+from e2e_kube import Object, Refused, Space
 from e2e_manifests import API_VERSION, instance, operation
 
 pytestmark = pytest.mark.e2e
@@ -15,33 +14,12 @@ NOWHERE = {"nodeSelector": {"coffer.dev/no-such-node": "true"}}  # nothing needs
 
 
 def dry_run(space: Space, obj: Object) -> Object:
-    """The object as the API server would store it; KubectlError where it would not."""
-    text = space.kube.run(
-        "create",
-        "--dry-run=server",
-        "-o",
-        "json",
-        "-n",
-        space.name,
-        "-f",
-        "-",
-        stdin=json.dumps(obj),
-    )
-    stored: Object = json.loads(text)
-    return stored
+    """The object as the API server would store it; Refused where it would not."""
+    return space.kube.create(obj, space.name, dry=True)
 
 
 def dry_patch(space: Space, kind: str, name: str, patch: Any) -> None:
-    space.kube.run(
-        "patch",
-        kind,
-        name,
-        "-n",
-        space.name,
-        "--type=merge",
-        "--dry-run=server",
-        f"--patch={json.dumps(patch)}",
-    )
+    space.kube.patch(kind, name, space.name, patch, dry=True)
 
 
 def users(*names: str) -> list[Object]:
@@ -94,7 +72,7 @@ REFUSED: dict[str, tuple[Object, str]] = {
 @pytest.mark.parametrize("what", REFUSED)
 def test_refused(space: Space, what: str) -> None:
     obj, words = REFUSED[what]
-    with pytest.raises(KubectlError, match=words):
+    with pytest.raises(Refused, match=words):
         dry_run(space, obj)
 
 
@@ -131,15 +109,15 @@ def stored(space: Space) -> str:
     ],
 )
 def test_what_cannot_change(space: Space, stored: str, spec: Object, words: str) -> None:
-    with pytest.raises(KubectlError, match=words):
-        dry_patch(space, "dbi", stored, {"spec": spec})
-    dry_patch(space, "dbi", stored, {"spec": {"deletionPolicy": "Delete"}})
+    with pytest.raises(Refused, match=words):
+        dry_patch(space, "databaseinstance", stored, {"spec": spec})
+    dry_patch(space, "databaseinstance", stored, {"spec": {"deletionPolicy": "Delete"}})
 
 
 def test_an_operation_cannot_change(space: Space) -> None:
     space.apply(operation("op", "nobody", "Restart"))
-    with pytest.raises(KubectlError, match="spec of an Operation cannot change"):
-        dry_patch(space, "dbop", "op", {"spec": {"type": "ResetStatus"}})
+    with pytest.raises(Refused, match="spec of an Operation cannot change"):
+        dry_patch(space, "operation", "op", {"spec": {"type": "ResetStatus"}})
 
 
 TAKEN: Object = {"instanceRef": {"name": "nobody"}}
@@ -165,9 +143,9 @@ def test_a_backup_cannot_become_another(
     spec = {"storageRef": {"name": "nowhere"}, **made}
     kind = {"apiVersion": API_VERSION, "kind": "Backup"}
     space.apply({**kind, "metadata": {"name": "made"}, "spec": spec})
-    with pytest.raises(KubectlError, match=rf"spec\.{field} cannot change"):
-        dry_patch(space, "dbb", "made", {"spec": change})
-    dry_patch(space, "dbb", "made", {"spec": {"keep": True, "type": "full", "databases": []}})
+    with pytest.raises(Refused, match=rf"spec\.{field} cannot change"):
+        dry_patch(space, "backup", "made", {"spec": change})
+    dry_patch(space, "backup", "made", {"spec": {"keep": True, "type": "full", "databases": []}})
 
 
 @pytest.fixture
@@ -191,14 +169,14 @@ def version(space: Space) -> Iterator[str]:
         }
     )
     yield name
-    space.kube.run("delete", "dsv", name, "--wait=false")
+    space.kube.delete("datastoreversion", name)
 
 
 @pytest.mark.parametrize("field", ["datastore", "version", "manager"])
 def test_identity_of_a_version_cannot_change(space: Space, version: str, field: str) -> None:
-    with pytest.raises(KubectlError, match=rf"spec\.{field} cannot change"):
-        dry_patch(space, "dsv", version, {"spec": {field: "other"}})
-    dry_patch(space, "dsv", version, {"spec": {"image": "example.test/none:2"}})
+    with pytest.raises(Refused, match=rf"spec\.{field} cannot change"):
+        dry_patch(space, "datastoreversion", version, {"spec": {field: "other"}})
+    dry_patch(space, "datastoreversion", version, {"spec": {"image": "example.test/none:2"}})
 
 
 @pytest.mark.parametrize(
@@ -218,21 +196,21 @@ def test_flavors_have_a_size(space: Space, vcpus: str, ram: str, words: str) -> 
         "metadata": {"name": "crd-test"},
         "spec": {"vcpus": vcpus, "ram": ram},
     }
-    with pytest.raises(KubectlError, match=words):
+    with pytest.raises(Refused, match=words):
         dry_run(space, flavor)
     flavor["spec"] = {"vcpus": "0.05", "ram": "128Mi"}
     dry_run(space, flavor)
 
 
 def test_the_category_shows_all_kinds(space: Space, stored: str) -> None:
-    shown = space.kube.run("get", "coffer", "-n", space.name, "-o", "name")
+    shown = space.kubectl("get", "coffer", "-o", "name")
     for kind in ("databaseinstance", "datastoreversion", "flavor"):
         assert f"{kind}.coffer.dev/" in shown
-    table = space.kube.run("get", "dbi", "-n", space.name)
+    table = space.kubectl("get", "dbi")
     for column in ("PHASE", "READY", "STATUS", "ROLE", "USED%", "AGE"):
         assert column in table.splitlines()[0]
 
 
 def test_fields_are_explained(space: Space) -> None:
-    text = space.kube.run("explain", "dbi.spec.volume.size")
+    text = space.kubectl("explain", "dbi.spec.volume.size")
     assert "Size of the data volume" in text

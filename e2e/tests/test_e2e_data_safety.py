@@ -24,22 +24,22 @@ def phase(space: Space) -> str:
 
 def test_lost_volume_is_an_error_not_a_new_database(space: Space) -> None:
     filled(space)
-    space.kube.run("delete", "pvc", "db-data", "-n", space.name, "--wait=false")
-    space.kube.run("delete", "pod", "db-0", "-n", space.name)
-    wait_until("the volume is gone", lambda: space.get("pvc", "db-data") is None)
+    space.delete("persistentvolumeclaim", "db-data")
+    space.delete_wait("pod", "db-0")
+    wait_until("the volume is gone", lambda: space.get("persistentvolumeclaim", "db-data") is None)
     message = space.wait_stalled("db", "VolumeLost")
     assert "db-data" in message
     assert phase(space) == "Error"
-    assert space.get("pvc", "db-data") is None
+    assert space.get("persistentvolumeclaim", "db-data") is None
 
 
 def test_empty_volume_in_its_place_is_an_error(space: Space) -> None:
     filled(space)
-    old = space.get("pvc", "db-data")
+    old = space.get("persistentvolumeclaim", "db-data")
     assert old is not None
-    space.kube.run("delete", "pvc", "db-data", "-n", space.name, "--wait=false")
-    space.kube.run("delete", "pod", "db-0", "-n", space.name, "--wait=false")
-    wait_until("the volume is gone", lambda: space.get("pvc", "db-data") is None)
+    space.delete("persistentvolumeclaim", "db-data")
+    space.delete("pod", "db-0")
+    wait_until("the volume is gone", lambda: space.get("persistentvolumeclaim", "db-data") is None)
     space.apply(
         {
             "apiVersion": "v1",
@@ -62,7 +62,7 @@ def test_instance_restored_without_status_has_the_same_data(space: Space) -> Non
     old_status = obj["status"]
     bare = {k: obj[k] for k in ("apiVersion", "kind", "spec")}
     bare["metadata"] = {"name": "db", "namespace": space.name}
-    space.kube.run("replace", "--force", "-f", "-", stdin=json.dumps(bare))
+    space.kubectl("replace", "--force", "-f", "-", stdin=json.dumps(bare))
     new = space.wait_ready("db")
     assert new["metadata"]["uid"] != obj["metadata"]["uid"]
     for field in ("role", "group", "datastore", "dataId"):
@@ -75,7 +75,7 @@ def test_forced_deletion_leaves_one_engine_and_the_data(space: Space) -> None:
     filled(space)
     for _ in range(2):
         uid = space.pod_uid("db")
-        space.kube.run("delete", "pod", "db-0", "-n", space.name, "--force", "--grace-period=0")
+        space.kubectl("delete", "pod", "db-0", "--force", "--grace-period=0")
         space.wait_new_pod("db", uid)
     space.wait_ready("db")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from e2e_kube import KubectlError, Space, query, wait_until
+from e2e_kube import Refused, Space, query, wait_until
 from e2e_manifests import instance
 
 pytestmark = pytest.mark.e2e
@@ -14,9 +14,9 @@ def test_retained_volume_is_adopted_by_the_next_instance(space: Space) -> None:
     with space.mysql("db", "app") as connection:
         query(connection, "CREATE TABLE t (id INT PRIMARY KEY)")
         query(connection, "INSERT INTO t VALUES (7)")
-    space.kube.run("delete", "dbi", "db", "-n", space.name)
+    space.delete_wait("databaseinstance", "db")
     wait_until("the pod is gone", lambda: space.pod_uid("db") is None)
-    volume = space.get("pvc", "db-data")
+    volume = space.get("persistentvolumeclaim", "db-data")
     assert volume is not None
     assert "deletionTimestamp" not in volume["metadata"]
 
@@ -29,24 +29,24 @@ def test_retained_volume_is_adopted_by_the_next_instance(space: Space) -> None:
 def test_delete_policy_removes_the_volume(space: Space) -> None:
     space.apply(instance("db", deletionPolicy="Delete"))
     space.wait_ready("db")
-    space.kube.run("delete", "dbi", "db", "-n", space.name)
-    wait_until("the volume is gone", lambda: space.get("pvc", "db-data") is None)
+    space.delete_wait("databaseinstance", "db")
+    wait_until("the volume is gone", lambda: space.get("persistentvolumeclaim", "db-data") is None)
 
 
 def test_foreground_deletion_keeps_a_retained_volume(space: Space) -> None:
     space.apply(instance("db"))
     space.wait_ready("db")
-    space.kube.run("delete", "dbi", "db", "-n", space.name, "--cascade=foreground")
+    space.kubectl("delete", "dbi", "db", "--cascade=foreground")
     assert space.instance("db") is None
-    assert space.get("pvc", "db-data") is not None
+    assert space.get("persistentvolumeclaim", "db-data") is not None
 
 
 def test_protected_instance_is_not_deleted(space: Space) -> None:
     space.apply(instance("db", deletionProtection=True))
     space.wait_ready("db")
-    with pytest.raises(KubectlError, match="deletionProtection"):
-        space.kube.run("delete", "dbi", "db", "-n", space.name)
-    space.kube.run("delete", "namespace", space.name, "--wait=false")
+    with pytest.raises(Refused, match="deletionProtection"):
+        space.kubectl("delete", "dbi", "db")
+    space.kube.delete("namespace", space.name)
     wait_until(
         "the namespace goes, protected instance and all",
         lambda: space.kube.get("namespace", space.name, space.name) is None,

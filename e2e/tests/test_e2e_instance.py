@@ -10,7 +10,7 @@ pytestmark = pytest.mark.e2e
 
 
 def test_apply_gives_a_database_that_keeps_its_data(space: Space) -> None:
-    space.apply(instance("db"))
+    space.kubectl_apply(instance("db"))
     ready = space.wait_ready("db")
     assert ready["status"]["phase"] == "Active"
     assert ready["status"]["endpoints"]["host"] == f"db-rw.{space.name}.svc"
@@ -21,7 +21,7 @@ def test_apply_gives_a_database_that_keeps_its_data(space: Space) -> None:
     password = space.secret("db-app")["password"]
     uid = space.pod_uid("db")
 
-    space.kube.run("delete", "pod", "db-0", "-n", space.name, "--wait=false")
+    space.delete("pod", "db-0")
     wait_until("a new pod", lambda: space.pod_uid("db") not in (None, uid))
 
     def kept() -> bool:
@@ -37,10 +37,10 @@ def test_apply_gives_a_database_that_keeps_its_data(space: Space) -> None:
 def test_columns_tell_the_story(space: Space) -> None:
     space.apply(instance("db"))
     space.wait_ready("db")
-    header, row = space.kube.run("get", "dbi", "-n", space.name).splitlines()
+    header, row = space.kubectl("get", "dbi").splitlines()
     assert header.split()[:3] == ["NAME", "PHASE", "READY"]
     assert row.split()[:3] == ["db", "Active", "True"]
-    assert "db" in space.kube.run("get", "coffer", "-n", space.name)
+    assert "db" in space.kubectl("get", "coffer")
 
 
 def test_restart_operation_restarts_the_engine_once(space: Space) -> None:

@@ -8,40 +8,19 @@ from contextlib import contextmanager
 import pytest
 
 from coffer_cluster.cluster import Cluster
-from e2e_kube import (
-    OPERATOR_NAMESPACE,
-    Object,
-    Space,
-    condition,
-    operator_pod,
-    operator_pods,
-    query,
-    wait_until,
-)
+from e2e_kube import Object, Space, condition, operator_pod, query, wait_until
 from e2e_manifests import instance, operation
-from e2e_processes import Process, engine, engines, main_process, processes_of_pod
+from e2e_processes import (
+    Process,
+    engine,
+    engines,
+    fresh_operator,
+    kill_operator,
+    main_process,
+    processes_of_pod,
+)
 
-pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture
-def fresh_operator(space: Space) -> Iterator[None]:
-    """A new operator pod afterwards: kubelet delays the second restart of a container."""
-    yield
-    old = operator_pod(space.kube)["metadata"]["name"]
-    space.kube.run("delete", "pod", old, "-n", OPERATOR_NAMESPACE, "--wait=false")
-
-    def replaced() -> bool:
-        return any(
-            pod["metadata"]["name"] != old and condition(pod, "Ready").get("status") == "True"
-            for pod in operator_pods(space.kube)
-        )
-
-    wait_until("another operator", replaced)
-
-
-def kill_operator(space: Space) -> None:
-    main_process(operator_pod(space.kube), "operator").send(signal.SIGKILL)
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 
 def pod(space: Space, name: str = "db") -> Object:
@@ -58,9 +37,9 @@ def frozen(process: Process) -> Iterator[None]:
             process.send(signal.SIGCONT)
 
 
-@pytest.mark.usefixtures("fresh_operator")
 @pytest.mark.parametrize("moment", ["object", "stateful set", "pod", "running"])
 def test_operator_killed_during_creation(space: Space, moment: str) -> None:
+    fresh_operator(space.kube)
     space.apply(instance("db"))
     if moment == "stateful set":
         wait_until("the StatefulSet", lambda: space.get("statefulset", "db"))
@@ -71,19 +50,19 @@ def test_operator_killed_during_creation(space: Space, moment: str) -> None:
             "the pod runs",
             lambda: (space.get("pod", "db-0") or {}).get("status", {}).get("phase") == "Running",
         )
-    kill_operator(space)
+    kill_operator(space.kube)
     space.wait_ready("db", timeout_s=120)
     with space.mysql("db", "app") as connection:
         assert query(connection, "SELECT 1") == [(1,)]
 
 
-@pytest.mark.usefixtures("fresh_operator")
 def test_operator_killed_during_a_restart(space: Space) -> None:
+    fresh_operator(space.kube)
     space.apply(instance("db"))
     space.wait_ready("db")
     old = engine(pod(space))
     space.apply(operation("again", "db", "Restart"))
-    kill_operator(space)
+    kill_operator(space.kube)
 
     def completed() -> bool:
         found = space.get("operation", "again") or {}
@@ -96,13 +75,13 @@ def test_operator_killed_during_a_restart(space: Space) -> None:
     assert engine(pod(space)) == once
 
 
-@pytest.mark.usefixtures("fresh_operator")
 def test_operator_killed_during_a_deletion(space: Space) -> None:
+    fresh_operator(space.kube)
     space.apply(instance("db", deletionPolicy="Delete"))
     space.wait_ready("db")
-    space.kube.run("delete", "dbi", "db", "-n", space.name, "--wait=false")
-    kill_operator(space)
-    wait_until("the volume is gone", lambda: space.get("pvc", "db-data") is None)
+    space.delete("databaseinstance", "db")
+    kill_operator(space.kube)
+    wait_until("the volume is gone", lambda: space.get("persistentvolumeclaim", "db-data") is None)
     assert space.kube.items("statefulset", space.name) == []
 
 

@@ -19,7 +19,7 @@ def test_redis_serves_its_user_and_keeps_its_data(space: Space) -> None:
     wait_until("the node routes the Service", lambda: redis(space, "SET", "k", "kept") == "OK")
     assert "NOPERM" in redis(space, "CONFIG", "GET", "dir")
     uid = space.pod_uid("cache")
-    space.kube.run("delete", "pod", "cache-0", "-n", space.name, "--wait=false")
+    space.delete("pod", "cache-0")
     space.wait_new_pod("cache", uid)
     space.wait_ready("cache")
     wait_until("the value after the pod was deleted", lambda: redis(space, "GET", "k") == "kept")

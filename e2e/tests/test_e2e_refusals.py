@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from e2e_kube import KubectlError, Object, Space, condition, wait_until
+from e2e_kube import Object, Refused, Space, condition, wait_until
 from e2e_manifests import instance
 
 pytestmark = pytest.mark.e2e
@@ -32,8 +32,8 @@ BAD: dict[str, tuple[Object, str]] = {
 @pytest.mark.parametrize("what", BAD)
 def test_apply_says_what_is_wrong(space: Space, strict_webhook: None, what: str) -> None:
     manifest, words = BAD[what]
-    with pytest.raises(KubectlError, match=words) as refused:
-        space.apply(manifest)
+    with pytest.raises(Refused, match=words) as refused:
+        space.kubectl_apply(manifest)
     lines = [line for line in str(refused.value).splitlines() if line.strip()]
     assert len(lines) == 1 or "is invalid" in lines[0], lines
     assert space.instance("db") is None
@@ -54,14 +54,14 @@ def test_condition_says_it_without_the_webhook(space: Space, no_webhook: None, w
     )
     assert words.replace("\\", "") in stalled["message"]
     assert "\n" not in stalled["message"]
-    for kind in ("pod", "statefulset", "pvc"):
+    for kind in ("pod", "statefulset", "persistentvolumeclaim"):
         assert space.kube.items(kind, space.name) == [], kind
 
 
 def test_datastore_of_an_instance_cannot_change(space: Space) -> None:
-    space.apply(instance("db"))
-    with pytest.raises(KubectlError, match="datastore"):
-        space.apply(instance("db", datastore={"type": "redis"}, databases=[], users=[]))
+    space.kubectl_apply(instance("db"))
+    with pytest.raises(Refused, match="datastore"):
+        space.kubectl_apply(instance("db", datastore={"type": "redis"}, databases=[], users=[]))
 
 
 def taken(kind: str, name: str, spec: dict[str, Any]) -> Object:
@@ -78,14 +78,14 @@ def test_service_of_somebody_else_is_not_taken_over(space: Space) -> None:
     assert found is not None
     assert found["spec"]["selector"] == {"a": "b"}
 
-    space.kube.run("delete", "service", "db-rw", "-n", space.name)
+    space.delete_wait("service", "db-rw")
     space.wait_ready("db", timeout_s=120)
 
 
 def test_invalid_edit_leaves_the_instance_running(space: Space, no_webhook: None) -> None:
-    space.apply(instance("db"))
+    space.kubectl_apply(instance("db"))
     ready = space.wait_ready("db")
-    space.apply(instance("db", users=[{"name": "root"}]))
+    space.kubectl_apply(instance("db", users=[{"name": "root"}]))
     message = space.wait_stalled("db", "InvalidUserName")
     assert "root" in message
     obj = space.instance("db")
