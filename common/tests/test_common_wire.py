@@ -1,8 +1,10 @@
 """Operator and agent one release apart understand each other."""
 
+import inspect
 from typing import Any
 
-from coffer_common.wire import GuestStatus, OfferedStrategy
+from coffer_common import proof, wire
+from coffer_common.wire import GuestStatus, OfferedStrategy, Wire
 
 OLD: dict[str, Any] = {  # of an agent that does not tell its backup strategies
     "etag": "e",
@@ -13,6 +15,19 @@ OLD: dict[str, Any] = {  # of an agent that does not tell its backup strategies
     "data": {"state": "LaidOut"},
     "engine": {"state": "Running"},
 }
+
+
+def test_each_message_can_be_built() -> None:
+    messages = [
+        found
+        for module in (wire, proof)
+        for _, found in inspect.getmembers(module, inspect.isclass)
+        if issubclass(found, Wire)
+    ]
+    assert len(messages) > 30
+    for message in messages:
+        message.model_rebuild()
+        assert message.__pydantic_complete__, message
 
 
 def test_an_older_agent_does_not_tell_what_it_offers() -> None:

@@ -7,6 +7,7 @@ The grammar is that of k8s.io/apimachinery/pkg/api/resource: a decimal number, t
 import math
 import re
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final
 
 _QUANTITY: Final = re.compile(
@@ -25,6 +26,7 @@ _SUFFIXES: Final[dict[str | None, Fraction]] = {
 }
 
 
+@lru_cache(1024)  # the same few sizes stand in every catalogue and instance
 def parse(text: str) -> Fraction:
     """The exact value of a quantity. Raises ValueError for what Kubernetes would not take."""
     match = _QUANTITY.fullmatch(text)

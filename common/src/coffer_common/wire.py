@@ -26,7 +26,7 @@ Value = bool | int | float | str  # of an engine's parameter
 class Wire(BaseModel):
     """Base of all messages: immutable, lenient towards fields of a newer peer."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
 class FlavorSize(Wire):

@@ -105,8 +105,7 @@ def _matches(item: object, keys: Mapping[str, Any]) -> bool:
     return isinstance(item, _MAPPING) and all(item.get(k) == v for k, v in keys.items())
 
 
-def _as_text(content: Any) -> str:
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), default=dict)
+_as_text: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=dict).encode
 
 
 def _without_nulls(value: Any) -> Any:
