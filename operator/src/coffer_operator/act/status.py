@@ -1,7 +1,11 @@
 """The smallest patch from one status to another, and none where they say the same. Pure."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
+
+_MAPPING: Final = (dict, Mapping)
+_SEQUENCE: Final = (list, Sequence)
+_EMPTIES: Final = (dict, list, Mapping)
 
 
 def canonical(value: Any) -> Any:
@@ -10,11 +14,12 @@ def canonical(value: Any) -> Any:
     Empty strings, zero and false stay: they are values.
     """
     if isinstance(value, str | int):
-        return value  # most are, and the checks below are slow
-    if isinstance(value, Mapping):
-        inner = {key: canonical(item) for key, item in value.items()}
-        return {key: item for key, item in inner.items() if not _is_absent(item)}
-    if isinstance(value, Sequence):
+        return value  # most are, and checks against an abstract class are slow
+    if isinstance(value, _MAPPING):
+        return {
+            key: inner for key, item in value.items() if not _is_absent(inner := canonical(item))
+        }
+    if isinstance(value, _SEQUENCE):
         return [canonical(item) for item in value]
     return value
 
@@ -29,7 +34,7 @@ def _difference(present: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[s
     patch: dict[str, Any] = {key: None for key in present if key not in wanted}
     for key, value in wanted.items():
         old = present.get(key)
-        if isinstance(value, Mapping) and isinstance(old, Mapping):
+        if isinstance(value, _MAPPING) and isinstance(old, _MAPPING):
             if inner := _difference(old, value):
                 patch[key] = inner
         elif value != old:
@@ -38,4 +43,4 @@ def _difference(present: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[s
 
 
 def _is_absent(value: object) -> bool:
-    return value is None or (not value and isinstance(value, Mapping | list))
+    return value is None or (not value and isinstance(value, _EMPTIES))

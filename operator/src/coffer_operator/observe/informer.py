@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 PAGE_SIZE: Final = 250
 FIRST_BACKOFF_S: Final = 0.5
-MAX_BACKOFF_S: Final = 30.0
+MAX_BACKOFF_S: Final = 10.0  # a few requests a second in all, to a server that is away
 SILENCE_S: Final = 190.0  # bookmarks come about once a minute; one or two may fail to come
 
 
@@ -112,12 +112,10 @@ class Informer:
             self.kind, resource_version=self._version, label_selector=self._selector
         )
         try:
-            while True:
-                async with asyncio.timeout(SILENCE_S):
-                    event = await anext(stream, None)
-                if event is None:
-                    return
-                self._take(event)
+            async with asyncio.timeout(SILENCE_S) as silence:
+                async for event in stream:
+                    self._take(event)
+                    silence.reschedule(self.heard_at + SILENCE_S)
         finally:
             if isinstance(stream, AsyncGenerator):
                 await stream.aclose()

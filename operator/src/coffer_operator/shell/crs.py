@@ -23,9 +23,9 @@ class Endless:
     """
 
     def __iter__(self) -> Iterator[float]:
-        yield from (1, 1, 2, 3, 5, 8)
+        yield from (1, 1, 2, 3)
         while True:
-            yield 13
+            yield 5
 
 
 def settings() -> kopf.OperatorSettings:

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 _PACKAGED: Final = Path(coffer_operator.__file__).parent / "_crds"
 _IN_TREE: Final = Path(coffer_operator.__file__).parents[3] / "crds"  # of an editable installation
+_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # eight times as fast, where built
 
 
 async def upgrade_crds() -> None:
@@ -43,5 +44,5 @@ def definitions() -> Iterator[Object]:
     if not paths:
         raise FileNotFoundError(f"no CRDs in {folder}")
     for path in paths:
-        definition: Object = yaml.safe_load(path.read_text())
+        definition: Object = yaml.load(path.read_text(), _LOADER)  # noqa: S506  # a safe one
         yield definition
