@@ -1,5 +1,6 @@
 """An empty data directory of each engine, and pods."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from guest_engines import folder as private
 from guest_engines import program
 from guest_harness import MakePod, Pod, as_user, give_away
 
@@ -21,9 +23,13 @@ def make_seed(manager: str, folder: Path) -> Path:
         "import pathlib, sys; from coffer_guest.engines.base import load;"
         " load(sys.argv[1]).initialise(pathlib.Path(sys.argv[2]))"
     )
-    subprocess.run(
-        as_user([sys.executable, "-c", program, manager, str(folder)]), check=True, timeout=300
-    )
+    with private() as scratch:  # a server removes the temporary files of others from a shared one
+        subprocess.run(
+            as_user([sys.executable, "-c", program, manager, str(folder)]),
+            check=True,
+            timeout=300,
+            env={**os.environ, "TMPDIR": str(scratch)},
+        )
     return folder
 
 

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from coffer_common import naming
+from coffer_common import naming, wire
 from coffer_common.wire import EngineState, FlavorSize, GuestConfig, GuestStatus
 from guest_certificates import Authority
 
@@ -34,6 +34,7 @@ T = TypeVar("T")
 HERE = Path(__file__).parent
 USER = "nobody"
 DEADLINE_S = 40.0
+WAIT_S = 0.5  # at most, for a status to change: a check may be of other things, too
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _PORTS = itertools.cycle(range(12_000 + 5_000 * (_WORKER % 4), 17_000 + 5_000 * (_WORKER % 4)))
 MIB = 1024**2
@@ -148,6 +149,7 @@ class Pod:
         self.launcher: subprocess.Popen[bytes] | None = None
         self.agent: subprocess.Popen[bytes] | None = None
         self._outside: ssl.SSLContext | None = None
+        self._asking: http.client.HTTPSConnection | None = None  # for the status alone
 
     def configure(self, **changes: object) -> None:
         """Change the mounted configuration, as kubelet does: another file under the same name."""
@@ -265,14 +267,19 @@ class Pod:
                         os.kill(pid, signal.SIGKILL)
                 process.kill()
             process.wait(DEADLINE_S)
+        if self._asking is not None:
+            self._asking.close()
         shutil.rmtree(self.root, ignore_errors=True)
 
     # --- what is asked of the agent -------------------------------------------------------------
     def ask(self, method: str, path: str, body: object = None, **options: Any) -> Answer:
         """One request as the operator."""
+        return self.ask_as(self._operator(), method, path, body, **options)
+
+    def _operator(self) -> ssl.SSLContext:
         if self._outside is None:
             self._outside = self.authority.client(naming.OPERATOR_COMMON_NAME)
-        return self.ask_as(self._outside, method, path, body, **options)
+        return self._outside
 
     def ask_as(
         self,
@@ -282,13 +289,15 @@ class Pod:
         body: object = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        connection = http.client.HTTPSConnection(
-            "127.0.0.1", self.agent_port, context=context, timeout=DEADLINE_S
-        )
-        with contextlib.closing(connection):
+        with contextlib.closing(self._connection(context)) as connection:
             text = None if body is None else json.dumps(body)
             connection.request(method, path, text, dict(headers or {}))
             return _answer(connection)
+
+    def _connection(self, context: ssl.SSLContext) -> http.client.HTTPSConnection:
+        return http.client.HTTPSConnection(
+            "127.0.0.1", self.agent_port, context=context, timeout=DEADLINE_S
+        )
 
     def probe(self, path: str) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self.probe_port, timeout=DEADLINE_S)
@@ -296,21 +305,31 @@ class Pod:
             connection.request("GET", path)
             return _answer(connection)
 
-    def status(self) -> GuestStatus | None:
-        """None while the agent cannot be asked."""
+    def status(self, seen: str | None = None) -> GuestStatus | None:
+        """None while the agent cannot be asked; a status that was `seen` may change a while."""
+        path = wire.STATUS_PATH if seen is None else f"{wire.STATUS_PATH}?seen={seen}&wait={WAIT_S}"
+        kept, self._asking = self._asking, None
+        connection = kept or self._connection(self._operator())
         try:
-            answer = self.ask("GET", "/v1/status")
+            connection.request("GET", path)
+            answer = _answer(connection)
         except OSError:
-            return None
+            connection.close()
+            # the agent that the connection was kept to may have ended since
+            return None if kept is None else self.status()
+        self._asking = connection
         return GuestStatus.model_validate(answer.body) if answer.status == 200 else None
 
     def until_status(
         self, what: str, check: Callable[[GuestStatus], bool], deadline_s: float = DEADLINE_S
     ) -> GuestStatus:
-        """The first status for which `check` is true."""
+        """The first status for which `check` is true, asked for as the operator does."""
+        seen: str | None = None
 
         def found() -> GuestStatus | None:
-            status = self.status()
+            nonlocal seen
+            status = self.status(seen)
+            seen = status.etag if status is not None else None
             return status if status is not None and check(status) else None
 
         try:

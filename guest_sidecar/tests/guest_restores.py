@@ -26,7 +26,7 @@ from coffer_common.wire import (
     TaskState,
     TaskStatus,
 )
-from guest_harness import Pod, give_away, until
+from guest_harness import Pod, give_away
 
 PACKAGES: Final = {
     "mariadb-backup": "mariadb-backup",
@@ -99,14 +99,12 @@ def get_task(pod: Pod, task_id: str) -> TaskStatus:
 
 
 def ended(pod: Pod, task_id: str) -> TaskStatus:
-    def found() -> TaskStatus | None:
-        task = get_task(pod, task_id)
-        return task if task.state is not TaskState.RUNNING else None
+    def over(status: GuestStatus) -> bool:
+        tasks = (task for task in status.tasks if task.id == task_id)
+        return any(task.state is not TaskState.RUNNING for task in tasks)
 
-    try:
-        return until(f"task {task_id} ends", found, TASK_S)
-    except AssertionError as error:
-        raise AssertionError(f"{error}\n{pod.tail()}") from None
+    pod.until_status(f"task {task_id} ends", over, TASK_S)
+    return get_task(pod, task_id)
 
 
 def backup_payload(vault: Vault, backup_id: str, uid: str, **options: Any) -> dict[str, Any]:

@@ -48,6 +48,8 @@ def open_all(data: bytes, head: Header | None = None, key: bytes = KEY) -> list[
     while not last:
         length, last = decode_length(data[: LENGTH.size], head)
         sealed, data = data[LENGTH.size : LENGTH.size + length], data[LENGTH.size + length :]
+        if len(sealed) != length:
+            raise Damaged("a record is cut off")
         found.append(opener.open(len(found), sealed, last))
     if data:
         raise Damaged("more after the last record")

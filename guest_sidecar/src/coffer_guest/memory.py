@@ -3,6 +3,8 @@
 import ctypes
 import gc
 
+from coffer_guest import USUAL_THRESHOLD
+
 _libc = ctypes.CDLL(None)
 _started = False
 
@@ -17,5 +19,6 @@ def give_back() -> None:
         # what was imported stays: it need not be looked at by every collection
         gc.collect()
         gc.freeze()
+        gc.set_threshold(USUAL_THRESHOLD)
         _started = True
     _libc.malloc_trim(0)

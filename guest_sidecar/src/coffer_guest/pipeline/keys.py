@@ -55,7 +55,7 @@ class DataKey:
 class WrappedKey(BaseModel):
     """A backup's key under a storage's key; part of the manifest."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     id: str
     algorithm: str = WRAPPING

@@ -33,7 +33,7 @@ _MAX_BYTES: Final = 64 << 10
 class _Kept(BaseModel):
     """What the object says, but for its MAC."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     format: Literal[1] = FORMAT
     id: str  # of the backup

@@ -6,6 +6,7 @@ Retries are ours (`retry.py`): botocore's cannot be woken when the task is cance
 
 import base64
 import contextlib
+import functools
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -50,6 +51,15 @@ class S3Settings(Settings):
     session_token: SecretStr | None = None
 
 
+@functools.cache
+def _session() -> boto3.session.Session:
+    """It has read what S3 is, which takes ten times as long as opening a client."""
+    return boto3.session.Session()
+
+
+_OPENING: Final = threading.Lock()  # a session may not open two clients at once
+
+
 class S3Storage(Storage):
     """One bucket."""
 
@@ -58,32 +68,32 @@ class S3Storage(Storage):
         self._retry = retry
         self._ca = _memory_file(settings.ca) if settings.ca else None
         token = settings.session_token
-        self._client: S3Client = boto3.session.Session().client(
-            "s3",
-            endpoint_url=settings.endpoint,
-            region_name=settings.region,
-            aws_access_key_id=settings.access_key.get_secret_value(),
-            aws_secret_access_key=settings.secret_key.get_secret_value(),
-            aws_session_token=token.get_secret_value() if token else None,
-            verify=f"/proc/self/fd/{self._ca}" if self._ca is not None else None,
-            config=Config(
-                signature_version="s3v4",
-                connect_timeout=_CONNECT_S,
-                read_timeout=_READ_S,
-                max_pool_connections=_CONNECTIONS,
-                retries={"total_max_attempts": 1},
-                tcp_keepalive=True,
-                # some servers refuse the trailers that are botocore's default
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-                s3={
-                    "addressing_style": "path" if settings.path_style else "virtual",
-                    # what is stored is authenticated by its own format, and hashing costs
-                    "payload_signing_enabled": False,
-                },
-            ),
-        )
-
+        with _OPENING:
+            self._client: S3Client = _session().client(
+                "s3",
+                endpoint_url=settings.endpoint,
+                region_name=settings.region,
+                aws_access_key_id=settings.access_key.get_secret_value(),
+                aws_secret_access_key=settings.secret_key.get_secret_value(),
+                aws_session_token=token.get_secret_value() if token else None,
+                verify=f"/proc/self/fd/{self._ca}" if self._ca is not None else None,
+                config=Config(
+                    signature_version="s3v4",
+                    connect_timeout=_CONNECT_S,
+                    read_timeout=_READ_S,
+                    max_pool_connections=_CONNECTIONS,
+                    retries={"total_max_attempts": 1},
+                    tcp_keepalive=True,
+                    # some servers refuse the trailers that are botocore's default
+                    request_checksum_calculation="when_required",
+                    response_checksum_validation="when_required",
+                    s3={
+                        "addressing_style": "path" if settings.path_style else "virtual",
+                        # what is stored is authenticated by its own format, and hashing costs
+                        "payload_signing_enabled": False,
+                    },
+                ),
+            )
         self._waits = threading.local()
         self._client.meta.events.register("before-call.s3", self._limit_wait)
 
