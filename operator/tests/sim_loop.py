@@ -5,44 +5,70 @@ next timer. Work for a thread is done at once, on the loop.
 """
 
 import asyncio
+import heapq
+from collections import deque
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVarTuple
+
+Args = TypeVarTuple("Args")
 
 EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
+RESOLUTION_S: Final = 1e-6  # of the clock: what is due within it is due at once
 
 
 class StuckError(Exception):
     """Nothing is left that could happen, and the simulation has not ended."""
 
 
-class _Clock:
-    """Stands where the loop expects a selector: waiting moves the clock."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def select(self, timeout: float | None) -> list[Any]:
-        if timeout is None:
-            raise StuckError("no timer is pending and nothing is ready")
-        self.now_s += max(timeout, 0.0)
-        return []
-
-
 class VirtualLoop(asyncio.BaseEventLoop):
-    """asyncio's own loop over `_Clock`."""
+    """asyncio's own loop with steps of its own: there is nothing to poll, and waiting is free."""
+
+    _ready: deque[asyncio.Handle]  # BaseEventLoop fills it
+    _stopping: bool
 
     def __init__(self) -> None:
         super().__init__()
-        self._clock_resolution = 1e-6
-        self._clock = _Clock()
-        self._selector = self._clock  # the attribute that BaseEventLoop waits on
+        self._now_s = 0.0
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []  # a heap
+        self._timers_made = 0
 
     def time(self) -> float:
-        return self._clock.now_s
+        return self._now_s
 
-    def _process_events(self, event_list: list[Any]) -> None:
-        del event_list
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[*Args], object],
+        *args: *Args,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """Of two for the same moment the one that was asked for first is called first."""
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        self._timers_made += 1
+        heapq.heappush(self._timers, (when, self._timers_made, timer))
+        return timer
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """It stays where it is until its time has come: there are never many."""
+
+    def _run_once(self) -> None:
+        """What is ready runs, after the clock went on to the next timer where nothing was."""
+        ready, timers = self._ready, self._timers
+        while timers and timers[0][2].cancelled():
+            heapq.heappop(timers)
+        if not ready and not self._stopping:
+            if not timers:
+                raise StuckError("no timer is pending and nothing is ready")
+            self._now_s = max(self._now_s, timers[0][0])
+        until_s = self._now_s + RESOLUTION_S
+        while timers and timers[0][0] < until_s:
+            ready.append(heapq.heappop(timers)[2])
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle.cancelled():
+                handle._run()
 
     def _write_to_self(self) -> None:
         """Called for call_soon_threadsafe: the loop never sleeps, so there is nobody to wake."""

@@ -1,6 +1,7 @@
 """What requests to the API server say: merge patches and label selectors. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 
@@ -37,14 +38,17 @@ def selects(selector: str, labels: Mapping[str, str]) -> bool:
     return True
 
 
-def _terms(selector: str) -> Iterator[str]:
+@cache
+def _terms(selector: str) -> tuple[str, ...]:
+    terms: list[str] = []
     depth, term = 0, ""
     for letter in selector:
         depth += (letter == "(") - (letter == ")")
         if letter == "," and not depth:
-            yield term.strip()
+            terms.append(term.strip())
             term = ""
         else:
             term += letter
     if term.strip():
-        yield term.strip()
+        terms.append(term.strip())
+    return tuple(terms)

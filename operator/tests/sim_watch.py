@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final, cast
 
 from coffer_operator.kube.api import GoneError, Kind, Object, WatchEvent
 
@@ -48,7 +48,7 @@ class History:
         self._entries: dict[Kind, deque[_Entry]] = {}
         self._oldest: dict[Kind, int] = {}  # a watch may start at this version or later
         self._compacted = 0
-        self._watches: list[Watch] = []
+        self._watches: dict[Kind, list[Watch]] = {}
         self.version = 1
 
     def versioned(self, obj: Object) -> Object:
@@ -59,11 +59,11 @@ class History:
     def add(self, kind: Kind, change: Change) -> None:
         entries = self._entries.setdefault(kind, deque())
         entries.append(_Entry(self.version, self._clock(), change))
-        while entries[0].at < self._clock() - WINDOW:
+        oldest = self._clock() - WINDOW
+        while entries[0].at < oldest:
             self._oldest[kind] = entries.popleft().version
-        for watch in self._watches:
-            if watch.kind == kind:
-                watch.wake()
+        for watch in self._watches.get(kind, ()):
+            watch.wake()
 
     def compact(self) -> None:
         """Forget the past: a watch that starts in it is told 410. Those that run miss nothing."""
@@ -84,23 +84,27 @@ class History:
         if since < max(self._oldest.get(kind, 2), self._compacted):
             raise self.gone(f"too old resource version: {since}")
         watch = Watch(self, kind, since, matches, bookmark_s)
-        self._watches.append(watch)
+        self._watches.setdefault(kind, []).append(watch)
         return watch
 
     def after(self, kind: Kind, version: int) -> list[_Entry]:
         """Entries later than a version, oldest first."""
-        entries = self._entries.get(kind, ())
-        if not entries or entries[-1].version <= version:
-            return []
-        return [entry for entry in entries if entry.version > version]
+        later = []
+        for entry in reversed(self._entries.get(kind, ())):
+            if entry.version <= version:
+                break
+            later.append(entry)
+        later.reverse()
+        return later
 
     def drop(self, watch: "Watch") -> None:
-        if watch in self._watches:
-            self._watches.remove(watch)
+        open_ones = self._watches.get(watch.kind, [])
+        if watch in open_ones:
+            open_ones.remove(watch)
 
     def end_watches(self) -> None:
         """End every watch, as a server that goes away does."""
-        for watch in list(self._watches):
+        for watch in [watch for watches in self._watches.values() for watch in watches]:
             watch.end()
 
 
@@ -134,38 +138,34 @@ class Watch:
         self._news.set()
 
     async def events(self) -> AsyncIterator[WatchEvent]:
-        """The events, until the server ends the watch."""
+        """The events, until the server ends the watch; a bookmark where none came for a while."""
+        loop = asyncio.get_running_loop()
         try:
-            while not self._ended:
+            while True:
+                silence = loop.call_later(self._bookmark_s, self._news.set)
                 try:
-                    async with asyncio.timeout(self._bookmark_s):
-                        await self._news.wait()
-                except TimeoutError:
-                    if not self._news.is_set():  # it may have come at that very moment
-                        yield self._bookmark()
-                    continue
+                    await self._news.wait()
+                finally:
+                    silence.cancel()
                 self._news.clear()
-                for event in [] if self._ended else self._new():
-                    yield event
+                if self._ended:  # which is news, too
+                    return
+                entries = self._history.after(self.kind, self._seen)
+                if not entries:
+                    yield self._bookmark()
+                    continue
+                self._seen = entries[-1].version
+                for event in [self._event(entry.change) for entry in entries]:
+                    if event is not None:
+                        yield event
         finally:
             self._history.drop(self)
 
-    def _new(self) -> list[WatchEvent]:
-        events = []
-        for entry in self._history.after(self.kind, self._seen):
-            self._seen = entry.version
-            event = self._event(entry.change)
-            if event is not None:
-                events.append(event)
-        return events
-
     def _event(self, change: Change) -> WatchEvent | None:
         was = change.before is not None and self._matches(change.before)
-        shown = change.shown
-        obj: Any = marshal.loads(marshal.dumps(shown))
         if change.after is None or not self._matches(change.after):
-            return WatchEvent("DELETED", obj) if was else None
-        return WatchEvent("MODIFIED" if was else "ADDED", obj)
+            return WatchEvent("DELETED", _copied(change.shown)) if was else None
+        return WatchEvent("MODIFIED" if was else "ADDED", _copied(change.after))
 
     def _bookmark(self) -> WatchEvent:
         self._seen = max(self._seen, self._history.version)
@@ -177,3 +177,7 @@ class Watch:
                 "metadata": {"resourceVersion": str(self._seen)},
             },
         )
+
+
+def _copied(obj: Object) -> Object:
+    return cast(Object, marshal.loads(marshal.dumps(obj)))
