@@ -111,6 +111,16 @@ def test_a_rejected_one_is_never_the_target(steps: list[tuple[str, Configuration
     assert record.target(last) == last.wanted
 
 
+def test_a_new_process_has_what_it_was_started_with_until_its_turn_comes() -> None:
+    """The former one had been brought to the request, and was killed before the next start had."""
+    state = record.applied(record.accept(Record(uid="u"), B), B)
+    start = Start(template="", request=A, port=3306)
+    process = Process(launcher="boot", generation=2)
+    assert shown.status(state, None, start, None).live == B.hash, "nobody has answered yet"
+    assert shown.status(state, None, start, None, answers=True).live == A.hash
+    assert shown.status(state, process, start, None, answers=True).live == B.hash
+
+
 def test_records_survive_the_volume_and_what_is_damaged_counts_as_absent(tmp_path: Path) -> None:
     path = tmp_path / "configuration.json"
     assert record.read(path, Record) is None

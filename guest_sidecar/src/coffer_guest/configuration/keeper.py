@@ -158,15 +158,15 @@ class Keeper:
 
     def status(self) -> ConfigurationStatus | None:
         """None while nothing is known."""
-        view = self._seen[0]
+        view, answers, _ = self._seen
         if self._record is None:
             return None
         start = self._starts.get(view.configuration or "") if view is not None else None
         hindered = self._patience.hindered(record.behind(self._record))
         process = self._process_of(view)
-        if process is None and not self._seen[1]:
+        if process is None and not answers:
             process = self._process  # what waited for a start waits until an engine answers
-        return shown.status(self._record, process, start, hindered)
+        return shown.status(self._record, process, start, hindered, answers=answers)
 
     # --- turns ----------------------------------------------------------------------------------
     async def run(self) -> None:

@@ -12,15 +12,22 @@ from coffer_guest.files import write_file
 
 
 def status(
-    record: Record, process: Process | None, started: Start | None, hindered: str | None
+    record: Record,
+    process: Process | None,
+    started: Start | None,
+    hindered: str | None,
+    *,
+    answers: bool = False,
 ) -> ConfigurationStatus:
     """For the operator. Pure.
 
-    `process`: whose word counts on what waits for a restart; `started`: with what the last one was.
+    `process`: whose word counts on what waits for a restart; `started`: with what the last one was;
+    `answers`: that one does. Until its turn has come the record is of the one before it.
     """
+    live = started.request if process is None and answers and started else record.live
     return ConfigurationStatus(
         accepted=record.wanted.hash if record.wanted else None,
-        live=record.live.hash if record.live else None,
+        live=live.hash if live else None,
         pending_restart=process.pending if process else (),
         rejected=record.rejected,
         drift=record.drift,
