@@ -1,12 +1,15 @@
 """Keys of what is built: the same inputs give the same key, any change another one."""
 
+import contextlib
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from coffer_cluster import binaries
+from coffer_cluster import binaries, images, oci
 from coffer_cluster.binaries import ALL, Binary
 from coffer_cluster.errors import ClusterError
 
@@ -98,3 +101,28 @@ def test_failed_build_is_tried_once_more(monkeypatch: pytest.MonkeyPatch) -> Non
     binaries.ensure([OURS])
     assert OURS.built
     assert len(tries) == 2
+
+
+def test_two_clusters_at_once_make_each_archive_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for binary in (binaries.PAUSE, binaries.PROBE):
+        binary.folder.mkdir(parents=True)
+        binary.path.write_bytes(b"\x7fELF")
+    made: list[str] = []
+    another = threading.Barrier(2)
+    write = oci.write
+
+    def slowly(path: Path, *args: object) -> None:
+        made.append(path.name)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            another.wait(0.1)  # that would be here now, too
+        write(path, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(oci, "write", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        found = [pool.submit(images.ensure_own_archives) for _ in range(2)]
+        archives = [one.result() for one in found]
+    assert archives[0] == archives[1]
+    assert sorted(made) == ["pause.tar", "probe.tar"]

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from coffer_cluster import console, oci
+from coffer_cluster import console, locks, oci
 from coffer_cluster.binaries import PAUSE, PROBE
 from coffer_cluster.command import run
 from coffer_cluster.errors import ClusterError, UnsupportedError
@@ -34,9 +34,10 @@ def ensure_own_archives() -> list[Path]:
     archives = []
     for binary, name in ((PAUSE, pause_image()), (PROBE, probe_image())):
         archive = binary.folder / f"{binary.name}.tar"
-        if not archive.exists():
-            program = f"/{binary.name}"
-            oci.write(archive, name, {program: binary.path}, [program])
+        program = f"/{binary.name}"
+        with locks.exclusive(cache_dir() / f"{binary.name}.lock", IMPORT_TIMEOUT_S):
+            if not archive.exists():
+                oci.write(archive, name, {program: binary.path}, [program])
         archives.append(archive)
     return archives
 
