@@ -64,9 +64,9 @@ class LauncherClient:
     async def restart(self, spec: LaunchSpec, token: str) -> None:
         await self._command({"op": "restart", "token": token, **_fields(spec)})
 
-    async def prepare(self, spec: LaunchSpec) -> None:
-        """What the engine is started with when it next dies; it runs on."""
-        await self._command({"op": "prepare", **_fields(spec)})
+    async def prepare(self, spec: LaunchSpec) -> View:
+        """What the engine is started with when it next dies; it runs on. What is so after it."""
+        return await self._command({"op": "prepare", **_fields(spec)})
 
     async def status(self) -> View:
         """The launcher's word of now."""

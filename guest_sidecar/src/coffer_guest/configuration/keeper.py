@@ -325,8 +325,8 @@ class Keeper:
             )
             self._step("configuration-prepare")
             self._starts[path.name] = wanted
-            await self._launcher.prepare(engine.launch(path))
-            await asyncio.to_thread(self._forget_but, {path.name, view.configuration})
+            now = await self._launcher.prepare(engine.launch(path))  # it may be another process
+            await asyncio.to_thread(self._forget_but, {path.name, now.configuration})
 
     # --- small things ---------------------------------------------------------------------------
     def _live_of(self, engine: Engine, view: View, start: Start) -> Live:
