@@ -10,7 +10,11 @@ STAMP = .venv/.stamp-$(shell cat requirements/uv.txt requirements/dev.txt pyproj
 SEEDS ?= 0-299
 # The tests' order is shuffled, in the same way each time; another way by ORDER=<number>.
 ORDER ?= 1
-PYTEST = .venv/bin/pytest -q -n 2 --randomly-seed=$(ORDER)
+PYTEST = .venv/bin/pytest -q --randomly-seed=$(ORDER)
+# Processes of pytest for two cores: engines and clusters are waited for, pure code is not.
+PURE = -n 2
+ENGINES = -n 4
+CLUSTERS = -n 3
 # What a module sets up is its own: one process runs all of it, in the order of collection.
 BY_MODULE = --dist loadfile --no-loadscope-reorder
 
@@ -65,14 +69,14 @@ format: setup ## let ruff format and mend the tree
 .PHONY: test-unit
 test-unit: setup ## pure code, in seconds
 	@echo "==> unit tests"
-	@$(PYTEST) --ignore=e2e/tests -m "not simulation and not guest and not e2e"
+	@$(PYTEST) $(PURE) --ignore=e2e/tests -m "not simulation and not guest and not e2e"
 
 .PHONY: test-simulation
 test-simulation: setup ## operator and command line against a simulated API server, seeded faults (SEEDS=0-299)
 	@echo "==> simulation, seeds $(SEEDS)"
-	@COFFER_SIM_SEEDS=$(SEEDS) $(PYTEST) -m simulation operator/tests cli/tests
+	@COFFER_SIM_SEEDS=$(SEEDS) $(PYTEST) $(PURE) -m simulation operator/tests cli/tests
 	@echo "==> property tests, 200 examples of each"
-	@HYPOTHESIS_PROFILE=deep $(PYTEST) --ignore=e2e/tests -m "hypothesis and not simulation and not guest and not e2e"
+	@HYPOTHESIS_PROFILE=deep $(PYTEST) $(PURE) --ignore=e2e/tests -m "hypothesis and not simulation and not guest and not e2e"
 
 .PHONY: simulate
 simulate: setup ## explore: make simulate SEEDS=random, or replay: SEEDS=17
@@ -81,7 +85,7 @@ simulate: setup ## explore: make simulate SEEDS=random, or replay: SEEDS=17
 .PHONY: test-guest
 test-guest: setup ## agent and launcher with real engines as processes
 	@echo "==> guest tests"
-	@$(PYTEST) $(BY_MODULE) -m guest common guest_sidecar cli
+	@$(PYTEST) $(ENGINES) $(BY_MODULE) -m guest common guest_sidecar cli
 
 .PHONY: check-rules
 check-rules: setup ## ask an installed engine about its parameters (DATASTORE=mariadb VERSION=10.11)
@@ -93,7 +97,7 @@ test-e2e: setup ## on a real Kubernetes of its own (KEEP=1 leaves it up)
 	@echo "==> end-to-end tests"
 	@$(PY) -m coffer_cluster build
 	@$(PY) -m coffer_images build
-	@$(PYTEST) $(BY_MODULE) -m e2e e2e
+	@$(PYTEST) $(CLUSTERS) $(BY_MODULE) -m e2e e2e
 
 .PHONY: test
 test: lint test-unit test-simulation test-guest test-e2e ## all of the above

@@ -48,6 +48,7 @@ PATHS = {
 }
 CLUSTER_WIDE = ("datastoreversion", "flavor", "namespace", "webhook")
 WRITE_S = 60.0  # as long as for kubectl: nobody sends a write again, and webhooks may be slow
+PATIENCE = 2  # times every limit: clusters share the machine, and a limit only ends what hangs
 _POLL_S, _LONG_POLL_S, _POLL_PART = 0.05, 0.25, 0.05  # a twentieth of the time waited so far
 
 
@@ -145,8 +146,11 @@ def collection(kind: str, namespace: str) -> str:
 
 
 def wait_until(what: str, check: Callable[[], T | None], timeout_s: float = 60) -> T:
-    """The first truthy answer of `check`; AssertionError with the last answer after `timeout_s`."""
-    began = time.monotonic()
+    """The first truthy answer of `check`; AssertionError with the last one after `timeout_s`.
+
+    `timeout_s` is what it may take on a machine that does nothing else.
+    """
+    began, timeout_s = time.monotonic(), timeout_s * PATIENCE
     last: object = None
     while (waited := time.monotonic() - began) < timeout_s:
         try:

@@ -17,7 +17,7 @@ from coffer_cluster.waiting import wait_for
 NAMESPACE = "kube-system"
 PROBE_PORT = 8080
 READY_TIMEOUT_S = 60
-CONNECT_TIMEOUT_S = 30
+CONNECT_TIMEOUT_S = 60
 HTTP_TIMEOUT_S = 5
 
 

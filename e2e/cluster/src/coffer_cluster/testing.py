@@ -14,8 +14,8 @@ from coffer_cluster.api import Api, ApiError
 from coffer_cluster.cluster import Cluster
 from coffer_cluster.waiting import wait_for
 
-POD_TIMEOUT_S = 40
-GONE_TIMEOUT_S = 40
+POD_TIMEOUT_S = 90
+GONE_TIMEOUT_S = 90
 #: A user and a group that nothing else has.
 NON_ROOT_ID = 1999
 DATA = "/data"
