@@ -21,6 +21,8 @@ BY_MODULE = --dist loadfile --no-loadscope-reorder
 export PYTHONHASHSEED ?= 0
 # Without compiled files every run of the tests compiles them all anew: a third of the unit tier.
 unexport PYTHONDONTWRITEBYTECODE
+# The tables that hypothesis makes of Unicode and of our sources outlive the checkout.
+export HYPOTHESIS_STORAGE_DIRECTORY ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/coffer/hypothesis
 
 .PHONY: help
 help: ## list the targets
