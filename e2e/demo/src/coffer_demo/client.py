@@ -1,6 +1,7 @@
 """A client as applications are: a pod that takes its credentials from the binding Secret."""
 
 import json
+from dataclasses import dataclass
 
 from coffer_demo.progress import DemoError, Steps
 from coffer_demo.target import Object, Target
@@ -8,13 +9,69 @@ from coffer_demo.target import Object, Target
 TIMEOUT_S = 60
 
 
+# Nodes route a Service's new endpoint up to a second after it is known: a client tries again until
+# it is answered.
+_UNTIL_ANSWERED = """
+left=25
+until said=$(client $hello 2>&1); do
+  left=$((left - 1)); [ "$left" -gt 0 ] || { echo "$said"; exit 1; }
+  sleep 0.1
+done
+"""
+
+
+@dataclass(frozen=True)
+class Client:
+    """An engine's client in shell: the function `client` with `hello` to it, and what it does.
+
+    The password reaches it by the environment, as it would an application; never by argv.
+    """
+
+    program: str
+    write: str
+    read: str
+
+
+MARIADB = Client(
+    """
+export MYSQL_PWD="$PASSWORD"
+client() { mariadb -h "$HOST" -P "$PORT" -u "$USERNAME" --connect-timeout=2 "$@" "$DATABASE"; }
+hello='-e DO(0)'
+""",
+    """
+client -e "
+CREATE TABLE IF NOT EXISTS greeting (id INT PRIMARY KEY, word VARCHAR(40));
+REPLACE INTO greeting VALUES (1, 'kept through a deleted pod');
+SELECT * FROM greeting"
+""",
+    """
+client -e "SELECT * FROM greeting"
+""",
+)
+REDIS = Client(
+    """
+export REDISCLI_AUTH="$PASSWORD"
+client() { timeout 2 redis-cli -h "$HOST" -p "$PORT" --user "$USERNAME" "$@"; }
+hello=PING
+""",
+    """
+client SET greeting 'kept through a deleted pod'
+client GET greeting
+""",
+    """
+client GET greeting
+""",
+)
+
+
 def _from_secret(secret: str, variable: str, key: str) -> Object:
     source = {"name": secret, "key": key, "optional": key == "database"}  # Redis has none
     return {"name": variable, "valueFrom": {"secretKeyRef": source}}
 
 
-def pod(name: str, image: str, secret: str, script: str) -> Object:
+def pod(name: str, image: str, secret: str, client: Client, script: str) -> Object:
     """A pod that runs `script` with HOST, PORT, USERNAME, PASSWORD and DATABASE of a Secret."""
+    whole = client.program + _UNTIL_ANSWERED + script
     keys = ("host", "port", "username", "password", "database")
     return {
         "apiVersion": "v1",
@@ -33,7 +90,7 @@ def pod(name: str, image: str, secret: str, script: str) -> Object:
                     "name": "client",
                     "image": image,
                     "imagePullPolicy": "IfNotPresent",
-                    "command": ["sh", "-euc", script],
+                    "command": ["sh", "-euc", whole],
                     "env": [_from_secret(secret, key.upper(), key) for key in keys],
                     "securityContext": {
                         "allowPrivilegeEscalation": False,
@@ -43,27 +100,6 @@ def pod(name: str, image: str, secret: str, script: str) -> Object:
             ],
         },
     }
-
-
-# The password reaches the client by its environment, as it would an application; never by argv.
-MARIADB_WRITE = """
-MYSQL_PWD="$PASSWORD" mariadb -h "$HOST" -P "$PORT" -u "$USERNAME" "$DATABASE" -e "
-CREATE TABLE IF NOT EXISTS greeting (id INT PRIMARY KEY, word VARCHAR(40));
-REPLACE INTO greeting VALUES (1, 'kept through a deleted pod');
-SELECT * FROM greeting"
-"""
-MARIADB_READ = """
-MYSQL_PWD="$PASSWORD" mariadb -h "$HOST" -P "$PORT" -u "$USERNAME" "$DATABASE" \
-  -e "SELECT * FROM greeting"
-"""
-REDIS_WRITE = """
-export REDISCLI_AUTH="$PASSWORD"
-redis-cli -h "$HOST" -p "$PORT" --user "$USERNAME" SET greeting 'kept through a deleted pod'
-redis-cli -h "$HOST" -p "$PORT" --user "$USERNAME" GET greeting
-"""
-REDIS_READ = """
-REDISCLI_AUTH="$PASSWORD" redis-cli -h "$HOST" -p "$PORT" --user "$USERNAME" GET greeting
-"""
 
 
 def run_client(target: Target, steps: Steps, namespace: str, manifest: Object) -> str:

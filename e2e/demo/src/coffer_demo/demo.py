@@ -20,13 +20,12 @@ class Example:
 
     manifest: str
     image_target: str
-    write: str
-    read: str
+    client: client.Client
 
 
 EXAMPLES = (
-    Example("mariadb.yaml", "guest-mariadb", client.MARIADB_WRITE, client.MARIADB_READ),
-    Example("redis.yaml", "guest-redis", client.REDIS_WRITE, client.REDIS_READ),
+    Example("mariadb.yaml", "guest-mariadb", client.MARIADB),
+    Example("redis.yaml", "guest-redis", client.REDIS),
 )
 
 
@@ -35,19 +34,19 @@ def run_demo(target: Target, installed: Installed, steps: Steps) -> None:
     for example in EXAMPLES:
         obj = _instance_of(example)
         name, user = obj["metadata"]["name"], obj["spec"]["users"][0]["name"]
-        image = installed.images[example.image_target]
+        image, used = installed.images[example.image_target], example.client
         secret = f"{name}-{user}"
         with steps.step(f"kubectl apply -f examples/{example.manifest} → Ready"):
             path = str(ROOT / "examples" / example.manifest)
             target.kube("apply", "-n", NAMESPACE, "-f", path)
             _wait_ready(target, steps, name)
         with steps.step(f"write and read through {name}-rw as {user}"):
-            writer = client.pod(f"{name}-writer", image, secret, example.write)
+            writer = client.pod(f"{name}-writer", image, secret, used, used.write)
             _show(steps, client.run_client(target, steps, NAMESPACE, writer))
         with steps.step(f"delete pod {name}-0 → serving again"):
             _replace_pod(target, steps, name)
         with steps.step("read again"):
-            reader = client.pod(f"{name}-reader", image, secret, example.read)
+            reader = client.pod(f"{name}-reader", image, secret, used, used.read)
             _show(steps, client.run_client(target, steps, NAMESPACE, reader))
     _show(steps, target.kube("get", "databaseinstances", "-n", NAMESPACE))
 
