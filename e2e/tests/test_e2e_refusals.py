@@ -68,7 +68,7 @@ def taken(kind: str, name: str, spec: dict[str, Any]) -> Object:
     return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
 
 
-def test_service_of_somebody_else_is_not_taken_over(space: Space) -> None:
+def test_service_of_somebody_else_is_not_taken_over(space: Space, no_webhook: None) -> None:
     space.apply(taken("Service", "db-rw", {"ports": [{"port": 80}], "selector": {"a": "b"}}))
     space.apply(instance("db"))
     message = space.wait_stalled("db", "NameTaken")
@@ -80,6 +80,14 @@ def test_service_of_somebody_else_is_not_taken_over(space: Space) -> None:
 
     space.delete_wait("service", "db-rw")
     space.wait_ready("db", timeout_s=120)
+
+
+def test_a_name_that_is_taken_is_refused_at_apply(space: Space, strict_webhook: None) -> None:
+    space.apply(taken("Service", "db-ro", {"ports": [{"port": 80}]}))
+    with pytest.raises(Refused, match="the Service db-ro exists") as refused:
+        space.kubectl_apply(instance("db"))
+    assert len([line for line in str(refused.value).splitlines() if line.strip()]) == 1
+    assert space.instance("db") is None
 
 
 def test_invalid_edit_leaves_the_instance_running(space: Space, no_webhook: None) -> None:

@@ -10,7 +10,12 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from coffer_common.naming import ANNOTATION_DELETE_CHAIN
+from coffer_common.naming import (
+    ANNOTATION_DELETE_CHAIN,
+    LABEL_INSTANCE,
+    LABEL_MANAGED_BY,
+    MANAGED_BY,
+)
 from coffer_common.resources.configuration import ConfigurationGroup
 from coffer_operator.kube.api import (
     BACKUP,
@@ -19,15 +24,27 @@ from coffer_operator.kube.api import (
     CONFIGURATION_GROUP,
     DATASTORE_VERSION,
     INSTANCE,
+    SERVICE,
     VALIDATING_WEBHOOK,
     Key,
+    UnavailableError,
 )
 from coffer_operator.observe.rulebook import packaged
 from coffer_operator.plan.validate import validate_instance
-from coffer_operator.shell.admission import PATH, Known, application, register, review
+from coffer_operator.shell.admission import (
+    PATH,
+    Known,
+    application,
+    register,
+    review,
+    taken_service,
+)
 from op_plan_worlds import catalogue, datastore_version, instance_obj
-from sim_apiserver import ApiServer
+from op_stage import Faults
+from sim_apiserver import NAMESPACE, ApiServer
 from sim_client import SimClient
+
+HOME, NAME = "prod", "shop"  # of instance_obj
 
 
 def request(kind: str, obj: Any, old: Any = None, operation: str = "CREATE") -> dict[str, Any]:
@@ -143,8 +160,49 @@ def test_what_it_does_not_judge_is_allowed(asked: dict[str, Any]) -> None:
     assert review(asked, Known(catalogue()))["allowed"]
 
 
+def api_server() -> ApiServer:
+    server = ApiServer(random.Random(0), lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    home = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": HOME}}
+    server.create(NAMESPACE, home)
+    return server
+
+
+def service(server: ApiServer, name: str, labels: dict[str, str]) -> None:
+    metadata = {"name": name, "namespace": HOME, "labels": labels}
+    obj = {"apiVersion": "v1", "kind": "Service", "metadata": metadata}
+    server.create(SERVICE, {**obj, "spec": {"ports": [{"port": 80}]}})
+
+
+@pytest.mark.parametrize("suffix", ["", "-rw", "-ro"])
+async def test_a_name_whose_service_is_anothers_is_refused(suffix: str) -> None:
+    server, asked = api_server(), request("DatabaseInstance", instance_obj())
+    assert await taken_service(SimClient(server), asked) is None
+    service(server, f"{NAME}{suffix}", {"app": "another"})
+    refusal = await taken_service(SimClient(server), asked)
+    assert refusal is not None
+    assert refusal.message.startswith(f"the Service {NAME}{suffix} exists and is not this")
+    edit = request("DatabaseInstance", instance_obj(), instance_obj(), "UPDATE")
+    assert await taken_service(SimClient(server), edit) is None, "it has its Services"
+
+
+async def test_services_of_a_former_instance_are_its_successors() -> None:
+    server = api_server()
+    service(server, f"{NAME}-rw", {LABEL_MANAGED_BY: MANAGED_BY, LABEL_INSTANCE: NAME})
+    asked = request("DatabaseInstance", instance_obj())
+    assert await taken_service(SimClient(server), asked) is None
+
+
+async def test_a_service_that_cannot_be_looked_at_refuses_nothing() -> None:
+    server = api_server()
+    service(server, NAME, {})
+    client = SimClient(server, faults := Faults())
+    faults.errors["get", "Service"] = [UnavailableError("away")]
+    asked = request("DatabaseInstance", instance_obj())
+    assert await taken_service(client, asked) is None
+
+
 async def test_without_a_catalogue_it_does_not_answer() -> None:
-    app = application(lambda: None)
+    app = application(lambda: None, SimClient(api_server()))
     http = make_mocked_request("POST", PATH, app=app)
     match = await app.router.resolve(http)
     with pytest.raises(Exception, match="Service Unavailable"):
@@ -152,7 +210,7 @@ async def test_without_a_catalogue_it_does_not_answer() -> None:
 
 
 async def test_the_authority_is_written_where_it_differs() -> None:
-    server = ApiServer(random.Random(0), lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    server = api_server()
     hooks = [
         {
             "name": "validate.coffer.dev",

@@ -4,14 +4,16 @@ Owns the answers to AdmissionReviews; the judgement is plan.validate's. Served b
 our own: kopf's makes a new authority per process and restarts to take up a renewed certificate.
 """
 
+import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from aiohttp import web
 
-from coffer_common.errors import UserError
+from coffer_common import naming
+from coffer_common.errors import CofferError, UserError
 from coffer_common.resources.backup import Backup
 from coffer_common.resources.configuration import ConfigurationGroup
 from coffer_common.resources.instance import DatabaseInstance
@@ -23,11 +25,13 @@ from coffer_operator.kube.api import (
     CONFIGURATION_GROUP,
     DATASTORE_VERSION,
     INSTANCE,
+    SERVICE,
     VALIDATING_WEBHOOK,
     Key,
     KubeApi,
     Object,
 )
+from coffer_operator.observe.project import is_ours
 from coffer_operator.plan.configuration import validate_group
 from coffer_operator.plan.strategies import Offers
 from coffer_operator.plan.validate import validate_datastore_version, validate_instance
@@ -37,6 +41,7 @@ from coffer_operator.plan.validate_backup import (
     validate_schedule,
     validate_storage,
 )
+from coffer_operator.plan.wording import name_taken
 from coffer_operator.plan.world import Catalogue, RestoreSource
 
 log = logging.getLogger(__name__)
@@ -45,6 +50,7 @@ T = TypeVar("T")
 
 PATH: Final = "/validate"
 _MAX_BODY_BYTES: Final = 4 * 1024 * 1024  # two objects of the size that etcd takes
+_LOOK_S: Final = 1.0  # for what is asked of the API server meanwhile; the plan finds it later
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,10 @@ def review(request: Mapping[str, Any], known: Known) -> Object:
     """The response to the request of an AdmissionReview (admission.k8s.io/v1)."""
     judge = _JUDGES.get(str((request.get("kind") or {}).get("kind")))
     obj, old = request.get("object"), request.get("oldObject")
-    errors = judge(obj, known, old) if judge is not None and obj is not None else []
+    return _response(request, judge(obj, known, old) if judge and obj is not None else [])
+
+
+def _response(request: Mapping[str, Any], errors: Sequence[UserError]) -> Object:
     response: Object = {"uid": request["uid"], "allowed": not errors}
     if errors:
         response["status"] = {
@@ -133,7 +142,34 @@ _JUDGES: Final[Mapping[str, Callable[[Object, Known, Object | None], list[UserEr
 }
 
 
-def application(known: Callable[[], Known | None]) -> web.Application:
+async def taken_service(api: KubeApi, request: Mapping[str, Any]) -> UserError | None:
+    """The Service of somebody else under a name that a new instance needs.
+
+    It bears no label of ours, so no informer knows it. None where nobody can tell in time, too.
+    """
+    obj, kind = request.get("object") or {}, (request.get("kind") or {}).get("kind")
+    name = (obj.get("metadata") or {}).get("name")
+    if (request.get("operation"), kind) != ("CREATE", INSTANCE.kind) or not name:
+        return None
+    key = Key(_namespace(obj), name)
+
+    async def is_foreign(service: str) -> bool:
+        try:
+            return not is_ours(await api.get(SERVICE, key.namespace, service), key)
+        except CofferError:
+            return False
+
+    names = (name, naming.read_write_service(name), naming.read_only_service(name))
+    try:
+        async with asyncio.timeout(_LOOK_S):
+            foreign = await asyncio.gather(*map(is_foreign, names))
+    except TimeoutError:
+        return None
+    taken = [service for service, found in zip(names, foreign, strict=True) if found]
+    return name_taken(SERVICE.kind, taken[0]) if taken else None
+
+
+def application(known: Callable[[], Known | None], api: KubeApi) -> web.Application:
     """The webhook's server.
 
     While nothing is known yet (None) it answers 503: `failurePolicy` decides then.
@@ -146,6 +182,8 @@ def application(known: Callable[[], Known | None]) -> web.Application:
         try:
             request = (await http.json())["request"]
             response = review(request, judged_by)
+            if response["allowed"] and (taken := await taken_service(api, request)):
+                response = _response(request, [taken])
         except (ValueError, KeyError, TypeError) as error:
             raise web.HTTPBadRequest(text="no AdmissionReview") from error
         return web.json_response(

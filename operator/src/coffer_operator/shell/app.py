@@ -260,7 +260,7 @@ class _Process:
                 offers=engine.offers,
             )
 
-        app = admission.application(known)
+        app = admission.application(known, self._api)
         await _listen(app, self._options.webhook_port, resources, self._webhook_tls)
 
 
