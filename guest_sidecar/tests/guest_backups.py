@@ -64,7 +64,7 @@ class MemoryStore(ObjectStore):
         return upload_id
 
     def upload_part(
-        self, key: str, upload_id: str, number: int, offset_bytes: int, body: bytearray, stop: Stop
+        self, key: str, upload_id: str, number: int, offset_bytes: int, body: Buffer, stop: Stop
     ) -> Part:
         stop.check()
         checksum = crc32(body)

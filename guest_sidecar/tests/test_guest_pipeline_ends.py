@@ -12,6 +12,7 @@ from coffer_common.errors import Permanent, Transient, UserError
 from coffer_guest.pipeline import archive
 from coffer_guest.pipeline import parts as parts_module
 from coffer_guest.pipeline.archive import Location
+from coffer_guest.pipeline.codec import Buffer
 from coffer_guest.pipeline.failures import Damaged, ToolFailed
 from coffer_guest.pipeline.read import ReadOptions
 from coffer_guest.pipeline.stages import Stage
@@ -78,7 +79,7 @@ class Faulty(MemoryStore):
         return super().create_upload(key, stop)
 
     def upload_part(
-        self, key: str, upload_id: str, number: int, offset_bytes: int, body: bytearray, stop: Stop
+        self, key: str, upload_id: str, number: int, offset_bytes: int, body: Buffer, stop: Stop
     ) -> Part:
         self.fault(f"part {number}")
         return super().upload_part(key, upload_id, number, offset_bytes, body, stop)

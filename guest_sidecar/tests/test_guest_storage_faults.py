@@ -1,6 +1,8 @@
 """Whole backups against a real S3 server while requests are broken, and processes killed."""
 
+import dataclasses
 import datetime
+import gc
 import json
 import os
 import subprocess
@@ -57,11 +59,18 @@ def direct(port: int) -> Iterator[S3Storage]:
         yield store
 
 
+@pytest.fixture
+def without_garbage_collection() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+
+
 HERE = Location.of("faults", "i", "b1")
 
 
-def save(store: S3Storage, stop: Stop) -> Manifest:
-    return archive.save(BytesSource(DATA), store, HERE, ring(), facts, PLAIN, stop)
+def save(store: S3Storage, stop: Stop, options: WriteOptions = PLAIN) -> Manifest:
+    return archive.save(BytesSource(DATA), store, HERE, ring(), facts, options, stop)
 
 
 def load(store: S3Storage, stop: Stop) -> bytes:
@@ -96,6 +105,18 @@ def test_requests_of_every_kind_that_fail_twice_are_made_again(
         least = 1 if how == "slow" else 2
         assert {fault.kind: fault.seen for fault in proxy.faults if fault.seen < least} == {}
     nothing_is_left(direct)
+
+
+def test_a_last_part_in_the_buffer_of_one_that_was_sent_again(
+    proxy: Proxy, direct: S3Storage, without_garbage_collection: None
+) -> None:
+    """The error of the first attempt still holds what that attempt read from."""
+    proxy.faults = [Fault("part", "reset", times=1)]
+    one_at_a_time = dataclasses.replace(PLAIN, uploads=1)  # the third part is the last, and short
+    with storage(proxy.endpoint) as store, Stop() as stop:
+        save(store, stop, one_at_a_time)
+        assert load(store, stop) == DATA
+    assert proxy.faults[0].seen == 4
 
 
 @pytest.mark.parametrize("how", ["reset", "500", "403", "lost answer"])

@@ -53,7 +53,7 @@ class ObjectStore(Protocol):
         """The new upload's id."""
 
     def upload_part(
-        self, key: str, upload_id: str, number: int, offset_bytes: int, body: bytearray, stop: Stop
+        self, key: str, upload_id: str, number: int, offset_bytes: int, body: Buffer, stop: Stop
     ) -> Part:
         """Store one part; `offset_bytes` is where it lies in the whole object."""
 

@@ -104,17 +104,20 @@ class Uploader:
         while self._stage.full:
             self._collect()
         offset_bytes = self._offset_bytes
-        self._stage.submit(partial(self._upload, self._number, offset_bytes, buffer))
-        self._offset_bytes += len(buffer)
+        size_bytes = self._filled_bytes
+        self._stage.submit(partial(self._upload, self._number, offset_bytes, buffer, size_bytes))
+        self._offset_bytes += size_bytes
         self._filling = None
         self._filled_bytes = 0
 
-    def _upload(self, number: int, offset_bytes: int, buffer: bytearray) -> tuple[Part, bytearray]:
+    def _upload(
+        self, number: int, offset_bytes: int, buffer: bytearray, size_bytes: int
+    ) -> tuple[Part, bytearray]:
+        # never cut to its size: an attempt that failed may still look at the buffer
+        body = memoryview(buffer)[:size_bytes]
         if self._id is None:
             raise AssertionError("entered")
-        part = self._store.upload_part(
-            self._key, self._id, number, offset_bytes, buffer, self._stop
-        )
+        part = self._store.upload_part(self._key, self._id, number, offset_bytes, body, self._stop)
         return part, buffer
 
     def _collect(self) -> None:
@@ -130,7 +133,6 @@ class Uploader:
         if self._id is None:
             raise AssertionError("entered")
         if self._filling is not None and self._filled_bytes:
-            del self._filling[self._filled_bytes :]
             self._send(self._filling)
         while len(self._stage):
             self._collect()

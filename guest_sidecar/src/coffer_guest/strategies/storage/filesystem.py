@@ -18,6 +18,7 @@ from pydantic import JsonValue
 
 from coffer_common.errors import CofferError, Permanent, Transient, UserError
 from coffer_guest.files import sync_directory, write_durably
+from coffer_guest.pipeline.codec import Buffer
 from coffer_guest.pipeline.failures import Missing, UploadLost
 from coffer_guest.pipeline.stop import Stop
 from coffer_guest.pipeline.store import ObjectInfo, Part, Upload, crc32
@@ -65,7 +66,7 @@ class FilesystemStorage(Storage):
         return upload_id
 
     def upload_part(
-        self, key: str, upload_id: str, number: int, offset_bytes: int, body: bytearray, stop: Stop
+        self, key: str, upload_id: str, number: int, offset_bytes: int, body: Buffer, stop: Stop
     ) -> Part:
         checksum = crc32(body)
         with self._judged(f"upload part {number} of {key}"), self._upload(upload_id) as file:

@@ -18,6 +18,7 @@ from botocore.config import Config
 from pydantic import Field, JsonValue, SecretStr
 
 from coffer_common.errors import Permanent, Transient
+from coffer_guest.pipeline.codec import Buffer
 from coffer_guest.pipeline.failures import Missing, UploadLost
 from coffer_guest.pipeline.stop import Stop
 from coffer_guest.pipeline.store import ObjectInfo, Part, Upload, composite_checksum, crc32
@@ -131,7 +132,7 @@ class S3Storage(Storage):
         return answer["UploadId"]
 
     def upload_part(
-        self, key: str, upload_id: str, number: int, offset_bytes: int, body: bytearray, stop: Stop
+        self, key: str, upload_id: str, number: int, offset_bytes: int, body: Buffer, stop: Stop
     ) -> Part:
         checksum = crc32(body)
         answer = self._ask(

@@ -7,6 +7,7 @@ cannot be interrupted. A file-like body is sent piece by piece: each has the tim
 import io
 from typing import Final
 
+from coffer_guest.pipeline.codec import Buffer
 from coffer_guest.pipeline.stop import Stop
 
 _PIECE_BYTES: Final = 256 << 10
@@ -19,7 +20,7 @@ class PartBody(io.RawIOBase):
     the processor time.
     """
 
-    def __init__(self, buffer: bytearray, stop: Stop) -> None:
+    def __init__(self, buffer: Buffer, stop: Stop) -> None:
         super().__init__()
         self._view = memoryview(buffer)
         self._size_bytes = len(buffer)
