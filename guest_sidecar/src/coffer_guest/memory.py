@@ -3,8 +3,6 @@
 import ctypes
 import gc
 
-from coffer_guest import USUAL_THRESHOLD
-
 _libc = ctypes.CDLL(None)
 _started = False
 
@@ -19,6 +17,5 @@ def give_back() -> None:
         # what was imported stays: it need not be looked at by every collection
         gc.collect()
         gc.freeze()
-        gc.set_threshold(USUAL_THRESHOLD)
         _started = True
     _libc.malloc_trim(0)
