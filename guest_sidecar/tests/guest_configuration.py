@@ -14,6 +14,7 @@ import pymysql
 from pymysql.connections import Connection
 
 from coffer_common.wire import ConfigurationRequest, ConfigurationStatus, GuestStatus, Value
+from coffer_guest.engine_state import View
 from guest_engines import Redis
 from guest_harness import MakePod, Pod, until, user_name
 
@@ -22,6 +23,22 @@ NAMES = ["alpha", "beta", "gamma", "delta"]  # of parameters, where any will do
 
 _numbers = itertools.count(1)
 REDIS_ADMINISTRATOR = "coffer-agent"
+RUNNING = View(
+    boot_id="boot",
+    revision=1,
+    locked=True,
+    state="running",
+    generation=1,
+    cause="start",
+    pid=7,
+    started_at=None,
+    restarts=0,
+    last_exit=None,
+    restarted_for=None,
+    restarting_for=None,
+    answered=False,
+    terminating=False,
+)
 
 
 def request(

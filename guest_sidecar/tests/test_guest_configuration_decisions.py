@@ -17,6 +17,7 @@ from coffer_guest.engines.redis import Redis
 from coffer_guest.intent import Intent
 from guest_configuration import (
     NAMES,
+    RUNNING,
     request,
 )
 
@@ -227,24 +228,8 @@ def test_a_port_of_any_layer_is_the_systems() -> None:
 
 # --- the launcher's word ------------------------------------------------------------------------
 def view(failed_starts: int, last_exit: str | None, state: str = "running") -> View:
-    return View(
-        boot_id="b",
-        revision=1,
-        locked=True,
-        state=state,
-        generation=2,
-        cause="crash",
-        pid=1,
-        started_at=None,
-        restarts=1,
-        last_exit=last_exit,
-        restarted_for=None,
-        restarting_for=None,
-        answered=False,
-        terminating=False,
-        configuration="one",
-        failed_starts=failed_starts,
-    )
+    changes = {"state": state, "last_exit": last_exit, "failed_starts": failed_starts}
+    return RUNNING.model_copy(update={"cause": "crash", "configuration": "one", **changes})
 
 
 @pytest.mark.parametrize(

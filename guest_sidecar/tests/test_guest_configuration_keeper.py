@@ -12,7 +12,7 @@ from coffer_guest.engines.base import LaunchSpec, Site
 from coffer_guest.engines.redis import Redis
 from coffer_guest.launcher_client import LauncherClient
 from coffer_guest.paths import Paths
-from guest_configuration import request
+from guest_configuration import RUNNING, request
 
 CONFIG = GuestConfig(
     namespace="tests",
@@ -25,22 +25,6 @@ CONFIG = GuestConfig(
     port=6379,
     flavor=FlavorSize(ram_bytes=512 * 1024**2, vcpus=1),
     volume_size_bytes=1024**3,
-)
-RUNNING = View(
-    boot_id="boot",
-    revision=1,
-    locked=True,
-    state="running",
-    generation=1,
-    cause="start",
-    pid=7,
-    started_at=None,
-    restarts=0,
-    last_exit=None,
-    restarted_for=None,
-    restarting_for=None,
-    answered=False,
-    terminating=False,
 )
 
 

@@ -21,6 +21,12 @@ _FRESH_S: Final = 1.5  # an answer this recent spares the loop a probe of its ow
 _INVENTORY_S: Final = 60.0  # others may change databases and users
 
 
+def _process_of(view: View | None) -> tuple[str, int] | None:
+    if view is None or view.state != launch_machine.RUNNING:
+        return None
+    return view.boot_id, view.generation
+
+
 class Health:
     """The engine as it answers. `probes` are of the process `(launcher's boot id, generation)`."""
 
@@ -36,11 +42,13 @@ class Health:
         self._inventory_at = float("-inf")
         self._keeping: asyncio.Task[None] | None = None
 
+    def probes_of(self, view: View | None) -> Probes:
+        """The probes of the process that `view` is of; of another than the one followed: none."""
+        return self.probes if _process_of(view) == self._process else Probes()
+
     def follow(self, view: View | None) -> None:
         """Begin anew when another process runs, or none."""
-        process = None
-        if view is not None and view.state == launch_machine.RUNNING:
-            process = (view.boot_id, view.generation)
+        process = _process_of(view)
         if process != self._process:
             self._process = process
             self._since = time.monotonic()

@@ -145,7 +145,8 @@ class Supervisor:
             return None
         if self.board.status.engine.state is EngineState.RUNNING:
             self.wake()
-        state, message = judge(self.launcher.view, self.launcher.last, self.health.probes)
+        view = self.launcher.view
+        state, message = judge(view, self.launcher.last, self.health.probes_of(view))
         return f"engine: {state.value} {message}".rstrip()
 
     def running_engine(self) -> Engine:
@@ -211,9 +212,10 @@ class Supervisor:
         if self.engine is not None and self.health.inventory_due():
             await self.health.take_inventory(self.engine)
             self._tidy_later()
+        view = self.launcher.view  # perhaps of another process than the one that was probed
         self._keeper.observe(
-            self.launcher.view or self.launcher.last,
-            answers=self.launcher.view is not None and self.health.probes.answered,
+            view or self.launcher.last,
+            answers=self.health.probes_of(view).answered,
             at_rest=not self._intent.running,
         )
         pause_s = self._publish()
@@ -350,7 +352,7 @@ class Supervisor:
     async def _note_answer(self) -> None:
         """Tell the launcher that the process has answered: a later agent wants to know."""
         view = self.launcher.view
-        if view is None or not self.health.probes.answered or view.answered:
+        if view is None or not self.health.probes_of(view).answered or view.answered:
             return
         process = (view.boot_id, view.generation)
         if process != self._noted:
@@ -362,7 +364,8 @@ class Supervisor:
     def _publish(self) -> float:
         """Write the board; the pause until the next round, in seconds."""
         view = self.launcher.view
-        state, message = judge(view, self.launcher.last, self.health.probes)
+        probes = self.health.probes_of(view)
+        state, message = judge(view, self.launcher.last, probes)
         known = view or self.launcher.last
         self.board.publish(
             instance_uid=self.config.uid if self.config else "",
@@ -381,7 +384,7 @@ class Supervisor:
             databases=self.health.databases,
             users=self.health.users,
         )
-        if state is EngineState.RUNNING and not self.health.probes.failures:
+        if state is EngineState.RUNNING and not probes.failures:
             return _TICK_S
         if self.health.waits_for_first_answer():
             # often at first, when it is a matter of milliseconds; seldom during a long recovery
