@@ -276,7 +276,21 @@ def test_volume_use_is_in_steps_of_a_percent(used: int, size: int) -> None:
     used = min(used, size)
     shown = coarse(used, size)
     assert 0 <= used - shown <= size // 100 + 1
+    assert shown * 100 // size == used * 100 // size
     assert len({coarse(use * size // 300, size) for use in range(301)}) <= 101
+
+
+@given(st.integers(1, 10**15), st.data())
+def test_volume_use_that_goes_up_and_down_a_little_is_told_once(
+    size: int, data: st.DataObject
+) -> None:
+    most = data.draw(st.integers(0, size))
+    shown = coarse(most, size)
+    least = data.draw(st.integers(max(0, shown - size // 100), shown))
+    assert coarse(least, size, shown) == shown
+    assert coarse(most, size, shown) == shown
+    if shown - size // 100 > 0:
+        assert coarse(shown - size // 100 - 1, size, shown) < shown
 
 
 async def test_board_wakes_those_who_wait_only_for_changes() -> None:

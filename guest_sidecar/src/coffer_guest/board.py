@@ -27,10 +27,16 @@ def etag_of(status: GuestStatus) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:_ETAG_LENGTH]
 
 
-def coarse(used_bytes: int, size_bytes: int) -> int:
-    """`used_bytes` rounded down to whole percents of `size_bytes`."""
+def coarse(used_bytes: int, size_bytes: int, shown_bytes: int | None = None) -> int:
+    """The fewest bytes that are as many whole percents of `size_bytes` as `used_bytes`.
+
+    `shown_bytes` is what was said last; it stays while less than a percent below it is used, so
+    that a file that comes and goes is not told again and again.
+    """
+    if shown_bytes is not None and 0 < shown_bytes - used_bytes <= size_bytes // 100:
+        return shown_bytes
     percent = used_bytes * 100 // size_bytes if size_bytes else 0
-    return size_bytes * percent // 100
+    return -(-size_bytes * percent // 100)
 
 
 class Board:

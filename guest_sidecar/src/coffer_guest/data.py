@@ -30,6 +30,7 @@ class Data:
         self.marker: Marker | None = None  # of data that are ours and complete
         self.state = DataState.UNKNOWN
         self.message = ""
+        self._shown: tuple[int, int] | None = None  # the volume's size, and its use as said last
 
     def prepare(
         self,
@@ -74,13 +75,13 @@ class Data:
 
     def status(self) -> DataStatus:
         """The data, and how full the volume is."""
-        size, used = self._use()
+        size_bytes, used_bytes = self._use() or (None, None)
         return DataStatus(
             state=self.state,
             data_id=self.marker.data_id if self.marker else None,
             message=self.message,
-            size_bytes=size,
-            used_bytes=None if size is None or used is None else coarse(used, size),
+            size_bytes=size_bytes,
+            used_bytes=used_bytes,
         )
 
     def _look(self, config: GuestConfig, engine: type[Engine]) -> Action:
@@ -109,9 +110,14 @@ class Data:
         lay_out(self._paths, seed, marker, self._step)
         _log.info("laid out data %s", marker.data_id)
 
-    def _use(self) -> tuple[int | None, int | None]:
+    def _use(self) -> tuple[int, int] | None:
+        """The volume's size and, in steps of one percent, its use."""
         try:
             use = os.statvfs(self._paths.volume)
         except OSError:
-            return None, None
-        return use.f_blocks * use.f_frsize, (use.f_blocks - use.f_bfree) * use.f_frsize
+            return None
+        size_bytes = use.f_blocks * use.f_frsize
+        used_bytes = (use.f_blocks - use.f_bfree) * use.f_frsize
+        former = self._shown[1] if self._shown and self._shown[0] == size_bytes else None
+        self._shown = size_bytes, coarse(used_bytes, size_bytes, former)
+        return self._shown
