@@ -1,5 +1,6 @@
 """Is the cluster fit for use? Asked the way its users will: from the machine and from pods."""
 
+import datetime
 import http.client
 import urllib.parse
 from typing import Any
@@ -21,10 +22,17 @@ CONNECT_TIMEOUT_S = 60
 HTTP_TIMEOUT_S = 5
 
 
-def wait_for_nodes(layout: Layout, nodes: list[Node]) -> None:
-    """Until each node is Ready, can hold volumes, and pods may be made."""
+def wait_for_nodes(
+    layout: Layout, nodes: list[Node], since: datetime.datetime | None = None
+) -> None:
+    """Until each node is Ready, can hold volumes, and pods may be made.
+
+    With `since`, its kubelet must have been heard of after that: "Ready" is what it said last.
+    """
     api = Api.direct(layout)
     for node in nodes:
+        if since is not None:
+            _wait_for_word(api, node, since)
         _wait_for_node(api, node)
     for namespace in ("default", NAMESPACE):
         _wait_for_account(api, namespace)
@@ -42,6 +50,21 @@ def _wait_for_node(api: Api, node: Node) -> None:
         lambda: _has_driver(api, node.name),
         READY_TIMEOUT_S,
         detail=lambda: node.sandbox.log_tail("csi"),
+    )
+
+
+def _wait_for_word(api: Api, node: Node, since: datetime.datetime) -> None:
+    path = f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{node.name}"
+
+    def heard_of() -> bool:
+        renewed = ((api.find(path) or {}).get("spec") or {}).get("renewTime")
+        return renewed is not None and datetime.datetime.fromisoformat(renewed) > since
+
+    wait_for(
+        f"word of {node.name}",
+        heard_of,
+        READY_TIMEOUT_S,
+        detail=lambda: node.sandbox.log_tail("kubelet"),
     )
 
 

@@ -4,6 +4,7 @@ Everything it knows is on the machine, so a `Cluster` may be made anywhere at an
 changes the cluster holds its lock. It never touches what it did not make.
 """
 
+import datetime
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -282,18 +283,19 @@ class Cluster:
         """Start the API server again, and return when it is ready.
 
         The clients of Kubernetes' own parts have become patient and would look again only after
-        up to a minute. They are started anew: nothing of ours is to be measured by that.
+        up to a minute. They are started anew: nothing of ours is to be measured by that. A node
+        that is frozen stays as it is.
         """
-        control_plane, nodes = self.layout.control_plane, [n for n in self.nodes() if n.alive]
+        control_plane = self.layout.control_plane
         with self._lock():
             control_plane.start(controlplane.api_server(self.layout))
             self._wait_for_api()
-            for name in controlplane.CLIENTS:
-                control_plane.signal(name, signal.SIGKILL)
+            nodes = [node for node in self.nodes() if node.alive and not node.frozen]
+            since = datetime.datetime.now(datetime.UTC)
+            control_plane.renew(controlplane.CLIENTS)
             for node in nodes:
-                for name in ("kubelet", "kube-proxy"):
-                    node.sandbox.signal(name, signal.SIGKILL)
-            checks.wait_for_nodes(self.layout, nodes)
+                node.renew_clients()
+            checks.wait_for_nodes(self.layout, nodes, since)
 
     def logs(self) -> dict[str, Path]:
         """Every log file, by `machine/program`."""

@@ -252,6 +252,14 @@ class Node:
                 devices.setdefault(device, point)
         return list(devices.values())
 
+    @property
+    def frozen(self) -> bool:
+        return cgroups.frozen(self.sandbox.cgroup)
+
+    def renew_clients(self) -> None:
+        """Start anew what watches the API server."""
+        self.sandbox.renew(("kubelet", "kube-proxy"))
+
     def freeze(self) -> None:
         """The node hangs: its programs and all its containers stand still."""
         with self._changing():
@@ -278,7 +286,7 @@ class Node:
 
     def undo_faults(self) -> None:
         """Undo whatever faults left; the caller holds the cluster's lock."""
-        if cgroups.frozen(self.sandbox.cgroup):
+        if self.frozen:
             cgroups.thaw(self.sandbox.cgroup)
         self._heal()
 

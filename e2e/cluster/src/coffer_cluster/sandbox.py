@@ -4,11 +4,12 @@ A sandbox is found by its folder alone: the identity of its first process, the s
 commands on, and the logs lie there. Ending that process ends everything in the sandbox.
 """
 
+import contextlib
 import json
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from coffer_cluster.waiting import wait_for
 
 BOOT_TIMEOUT_S = 15
 COMMAND_TIMEOUT_S = 20
+RENEW_TIMEOUT_S = 20
 #: Programs see nothing of the caller's environment, least of all its proxies.
 BASE_ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -156,6 +158,29 @@ class Sandbox:
     def signal(self, name: str, number: signal.Signals) -> None:
         """Send a signal; a program that dies of it is started again after a second."""
         self._command({"op": "signal", "program": {"name": name}, "signal": int(number)})
+
+    def renew(self, names: Collection[str]) -> None:
+        """Kill those of the programs that run, and return when they run again."""
+        before = {name: state for name, state in self.programs().items() if name in names}
+        killed = [name for name, state in before.items() if state["pid"]]
+        for name in killed:
+            with contextlib.suppress(ClusterError):  # it has ended by itself a moment ago
+                self.signal(name, signal.SIGKILL)
+
+        def missing() -> list[str]:
+            now = self.programs()
+            return [
+                name
+                for name in killed
+                if not now[name]["pid"] or now[name]["ends"] == before[name]["ends"]
+            ]
+
+        wait_for(
+            f"programs of {self.name} to run again",
+            lambda: not missing(),
+            RENEW_TIMEOUT_S,
+            detail=lambda: ", ".join(missing()),
+        )
 
     def programs(self) -> dict[str, dict[str, Any]]:
         """Pid (inside), wanted or not, and number of unwanted ends of each program."""
