@@ -50,7 +50,9 @@ T = TypeVar("T")
 
 PATH: Final = "/validate"
 _MAX_BODY_BYTES: Final = 4 * 1024 * 1024  # two objects of the size that etcd takes
-_LOOK_S: Final = 1.0  # for what is asked of the API server meanwhile; the plan finds it later
+# For what is asked of the API server meanwhile: the plan finds it later. Less than the least
+# timeoutSeconds that the chart allows.
+_LOOK_S: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -182,10 +184,10 @@ def application(known: Callable[[], Known | None], api: KubeApi) -> web.Applicat
         try:
             request = (await http.json())["request"]
             response = review(request, judged_by)
-            if response["allowed"] and (taken := await taken_service(api, request)):
-                response = _response(request, [taken])
         except (ValueError, KeyError, TypeError) as error:
             raise web.HTTPBadRequest(text="no AdmissionReview") from error
+        if response["allowed"] and (taken := await taken_service(api, request)):
+            response = _response(request, [taken])
         return web.json_response(
             {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}
         )
