@@ -121,6 +121,10 @@ kubeconfig: setup ## print the path of its kubeconfig
 images: setup ## build the images of the Dockerfile
 	@$(PY) -m coffer_images build
 
+.PHONY: push
+push: setup ## push the images to IMAGES=REGISTRY/PREFIX, print the chart's values for them
+	@$(PY) -m coffer_demo push
+
 .PHONY: install
 install: setup ## images loaded, chart installed
 	@$(PY) -m coffer_demo install

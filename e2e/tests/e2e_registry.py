@@ -1,147 +1,108 @@
-"""A registry of one image on a node's loopback, which gives it to nobody without the password.
+"""A registry (CNCF Distribution) at one address of localhost, for the machine and for a node alike.
 
-containerd speaks to registries at localhost by HTTP, so no authority has to be brought to the
-node. Serves an OCI archive by GET and HEAD, as the distribution specification has it; no pushes.
+containerd speaks to registries at localhost by HTTP, so no authority has to be brought to the node.
+A node's localhost is its own: two processes serve one folder, one here and one there.
 """
 
-import base64
-import ctypes
 import json
-import os
-import secrets
 import socket
-import tarfile
-import threading
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from typing import Final
 
-from coffer_cluster.network import namespace_file
+import yaml
+
+from coffer_cluster import binaries
 from coffer_cluster.node import Node
+from coffer_cluster.sandbox import Program
+from coffer_cluster.waiting import wait_for
 
-_CLONE_NEWNET = 0x40000000  # of sched.h
-USER = "puller"
+HOST: Final = "localhost"
+USER: Final = "puller"
+PASSWORD: Final = "only-for-these-tests"
+#: By bcrypt, which is all that the registry takes.
+_USERS: Final = f"{USER}:$2b$04$opuOsg.R.x7WdKQb2sR6pe28mC7PYJx/KLexY4RUtpUVitAJKyzC.\n"
+_START_S: Final = 30
 
 
-@dataclass
+@dataclass(frozen=True)
 class Registry:
-    """What it serves, and what it was asked for."""
+    """One that runs."""
 
-    archive: Path
-    repository: str
     port: int
-    password: str = field(default_factory=lambda: secrets.token_urlsafe(16))
-    refused: list[str] = field(default_factory=list)  # paths asked for without the password
-    served: list[str] = field(default_factory=list)
+    log: Path  # of the process on the node: what its containerd asked for
 
     @property
     def address(self) -> str:
-        return f"localhost:{self.port}"
+        return f"{HOST}:{self.port}"
 
     @property
     def login(self) -> str:
         """The content of `.dockerconfigjson` that opens it."""
-        entry = {"username": USER, "password": self.password}
+        entry = {"username": USER, "password": PASSWORD}
         return json.dumps({"auths": {self.address: entry}})
 
-    def opens(self, authorization: str | None) -> bool:
-        wanted = base64.b64encode(f"{USER}:{self.password}".encode()).decode()
-        return authorization == f"Basic {wanted}"
-
-    def content(self, path: str) -> tuple[str, bytes] | None:
-        """Media type and bytes of a manifest or blob; None: there is none at that path."""
-        kind, _, name = path.removeprefix(f"/v2/{self.repository}/").partition("/")
-        with tarfile.open(self.archive) as tar:
-            entry = json.loads(_read(tar, "index.json"))["manifests"][0]
-            if kind == "manifests" and (":" not in name or name == entry["digest"]):
-                return entry["mediaType"], _read(tar, _member(entry["digest"]))
-            if kind == "blobs" and _member(name) in tar.getnames():
-                return "application/octet-stream", _read(tar, _member(name))
-        return None
+    def answers(self, status: HTTPStatus, part: str = "/v2/") -> int:
+        """How often the node got this status for a path with `part` in it."""
+        lines = self.log.read_text().splitlines()
+        return sum(1 for line in lines if part in line and f'HTTP/1.1" {status.value} ' in line)
 
 
-def _member(digest: str) -> str:
-    return f"blobs/{digest.replace(':', '/')}"
-
-
-def _read(tar: tarfile.TarFile, name: str) -> bytes:
-    member = tar.extractfile(name)
-    assert member is not None, name
-    return member.read()
+def free_port() -> int:
+    """One that nobody here listens on; a node has few programs of its own."""
+    with socket.create_server((HOST, 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
 
 
 @contextmanager
-def serving(node: Node, archive: Path, repository: str) -> Iterator[Registry]:
-    """A registry at localhost for the programs of that node."""
-    listener = _listen_in(namespace_file(node.sandbox.namespace))
-    registry = Registry(archive, repository, listener.getsockname()[1])
-
-    class Handler(_Handler):
-        serves = registry
-
-    server = ThreadingHTTPServer(("localhost", 0), Handler, bind_and_activate=False)
-    server.socket.close()
-    server.socket = listener
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
+def serving(node: Node, folder: Path, port: int, *, with_password: bool) -> Iterator[Registry]:
+    """What is stored below `folder`, at localhost:`port`, here and on the node."""
+    binaries.ensure([binaries.REGISTRY])
+    name = f"registry-{port}"
+    command = [str(binaries.REGISTRY.path), "serve", str(_configure(folder, port, with_password))]
+    log = node.sandbox.logs / f"{name}.log"
+    log.unlink(missing_ok=True)
+    node.sandbox.start(Program(name, command))
+    with (folder / f"{name}.log").open("wb") as output:
+        here = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
     try:
-        yield registry
+        wait_for(f"{name} here", lambda: _speaks(port), _START_S)
+        wait_for(f"{name} on {node.name}", lambda: "listening on" in log.read_text(), _START_S)
+        yield Registry(port, log)
     finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+        here.terminate()
+        here.wait(_START_S)
+        node.sandbox.stop(name)
 
 
-def _listen_in(namespace: Path) -> socket.socket:
-    """A socket that listens in another network namespace; a thread of its own goes there."""
-    found: list[socket.socket] = []
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def listen() -> None:
-        with namespace.open("rb") as there:
-            if libc.setns(there.fileno(), _CLONE_NEWNET) != 0:
-                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(namespace))
-        found.append(socket.create_server(("127.0.0.1", 0)))
-
-    thread = threading.Thread(target=listen)
-    thread.start()
-    thread.join()
-    (listener,) = found
-    return listener
+def _configure(folder: Path, port: int, with_password: bool) -> Path:
+    users = folder / "htpasswd"
+    users.write_text(_USERS)
+    content = {
+        "version": "0.1",
+        "log": {"fields": {"service": "registry"}},
+        "storage": {"filesystem": {"rootdirectory": str(folder / "content")}},
+        "http": {"addr": f"{HOST}:{port}", "secret": "of both processes"},
+    }
+    if with_password:
+        content["auth"] = {"htpasswd": {"realm": "images", "path": str(users)}}
+    file = folder / f"registry-{port}.yaml"
+    file.write_text(yaml.safe_dump(content))
+    return file
 
 
-class _Handler(BaseHTTPRequestHandler):
-    serves: Registry
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        registry = self.serves
-        if not registry.opens(self.headers.get("Authorization")):
-            registry.refused.append(self.path)
-            self.answer(HTTPStatus.UNAUTHORIZED, "application/json", b"{}")
-            return
-        found = registry.content(self.path)
-        if found is None:
-            self.answer(HTTPStatus.NOT_FOUND, "application/json", b"{}")
-            return
-        registry.served.append(self.path)
-        self.answer(HTTPStatus.OK, *found)
-
-    do_HEAD = do_GET  # noqa: N815 -- as http.server looks for it
-
-    def answer(self, status: HTTPStatus, media_type: str, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", media_type)
-        self.send_header("Content-Length", str(len(body)))
-        if status is HTTPStatus.UNAUTHORIZED:
-            self.send_header("WWW-Authenticate", 'Basic realm="images"')
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        """Nothing: what counts is in the lists."""
+def _speaks(port: int) -> bool:
+    connection = HTTPConnection(HOST, port, timeout=_START_S)
+    try:
+        connection.request("GET", "/v2/")
+        return connection.getresponse().status in (HTTPStatus.OK, HTTPStatus.UNAUTHORIZED)
+    except OSError:
+        return False
+    finally:
+        connection.close()

@@ -127,10 +127,17 @@ HELM = Binary(
     check=("version", "--short"),
 )
 
+REGISTRY = Binary(
+    name="registry",
+    package="github.com/distribution/distribution/v3/cmd/registry",
+    version="v3.0.0",
+    minutes=2,
+)
+
 #: What a cluster runs, the slowest first.
 CLUSTER = (KUBERNETES, INIT, PAUSE, PROBE, CSI, PROVISIONER, RESIZER, COREDNS, S3)
-#: And what people use beside it.
-ALL = (*CLUSTER, HELM)
+#: And what people and tests use beside it.
+ALL = (*CLUSTER, HELM, REGISTRY)
 
 
 def ensure(binaries: Iterable[Binary] = ALL) -> None:

@@ -1,12 +1,14 @@
 """The command behind `make install`, `make uninstall` and `make demo`."""
 
+import os
 import sys
 
 import click
+import yaml
 
 from coffer_cluster.errors import ClusterError, UnsupportedError
 from coffer_demo.demo import run_demo
-from coffer_demo.install import install, reach, uninstall, wanted_cluster
+from coffer_demo.install import install, push, reach, uninstall, wanted_cluster
 from coffer_demo.progress import DemoError, Steps
 
 EXIT_FAILED = 1
@@ -25,6 +27,12 @@ def install_command() -> None:
     target, _ = reach(wanted, steps)
     install(target, wanted, steps)
     steps.summary()
+
+
+@cli.command("push")
+def push_command() -> None:
+    """Bring the images to the registry IMAGES; print the chart's values for them."""
+    print(yaml.safe_dump(push(os.environ), sort_keys=False), end="")
 
 
 @cli.command("uninstall")

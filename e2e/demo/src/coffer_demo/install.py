@@ -1,10 +1,12 @@
 """Installs Coffer into the chosen cluster: cluster, images on its nodes, chart; and undoes it."""
 
+import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
 from coffer_cluster import binaries
 from coffer_cluster.cluster import Cluster
@@ -14,9 +16,15 @@ from coffer_cluster.target import Kind, decide
 from coffer_cluster.target import Target as Wanted
 from coffer_demo.progress import Steps
 from coffer_demo.target import NAMESPACE, RELEASE, ROOT, Target
-from coffer_images.images import build, deliver
+from coffer_images import images
 
-IMAGE_TARGETS = ("operator", "guest-mariadb", "guest-redis")
+#: Where the chart's values name the image of each target of the Dockerfile.
+_VALUES: Final = {
+    "operator": ("operator",),
+    "guest-mariadb": ("guest", "mariadb"),
+    "guest-redis": ("guest", "redis"),
+}
+IMAGE_TARGETS: Final = tuple(_VALUES)
 INSTALL_TIMEOUT_S = 180
 
 
@@ -44,9 +52,9 @@ def reach(wanted: Wanted, steps: Steps, nodes: int = 1) -> tuple[Target, Cluster
 def install(target: Target, wanted: Wanted, steps: Steps, values: Sequence[str] = ()) -> Installed:
     """Build the images, bring them to the nodes, install or upgrade the chart, wait for it."""
     with steps.step("images built"):
-        built = build(IMAGE_TARGETS)
+        built = images.build(IMAGE_TARGETS)
     with steps.step("images on the nodes"):
-        names = deliver(built, wanted)
+        names = images.deliver(built, wanted)
     with steps.step(f"chart installed in {NAMESPACE}"):
         target.chart(
             "upgrade",
@@ -58,26 +66,40 @@ def install(target: Target, wanted: Wanted, steps: Steps, values: Sequence[str] 
             "--create-namespace",
             "--wait",
             f"--timeout={INSTALL_TIMEOUT_S}s",
-            *image_values(names),
+            *image_options(names),
             *values,
             timeout_s=INSTALL_TIMEOUT_S + 30,
         )
     return Installed(names)
 
 
-def image_values(names: dict[str, str]) -> list[str]:
-    """The chart's values for these images."""
-    keys = {
-        "operator": "images.operator",
-        "guest-mariadb": "images.guest.mariadb",
-        "guest-redis": "images.guest.redis",
-    }
-    args = []
+def push(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Build the images and push them to IMAGES; the chart's values for what is there."""
+    registry = environ.get("IMAGES", "")
+    if not registry:
+        raise UnsupportedError(
+            "IMAGES is not set: IMAGES=REGISTRY/PREFIX says where your cluster's nodes can pull"
+            " images from"
+        )
+    return chart_values(images.push(images.build(IMAGE_TARGETS), registry))
+
+
+def chart_values(names: Mapping[str, str]) -> dict[str, Any]:
+    """The chart's values for images of these names, by target."""
+    values: dict[str, Any] = {}
     for image_target, name in names.items():
         repository, _, tag = name.rpartition(":")
-        key = keys[image_target]
-        args += [f"--set-string={key}.repository={repository}", f"--set-string={key}.tag={tag}"]
-    return args
+        within = values
+        *above, last = _VALUES[image_target]
+        for key in above:
+            within = within.setdefault(key, {})
+        within[last] = {"repository": repository, "tag": tag}
+    return {"images": values}
+
+
+def image_options(names: Mapping[str, str]) -> list[str]:
+    """The same as options of helm."""
+    return [f"--set-json={key}={json.dumps(value)}" for key, value in chart_values(names).items()]
 
 
 def uninstall(target: Target, steps: Steps) -> None:

@@ -102,7 +102,12 @@ def deliver(images: Sequence[Image], target: Target) -> dict[str, str]:
             with console.step(f"loading {one.name} into kind"):
                 run(argv, timeout_s=LOAD_TIMEOUT_S, env=os.environ)
         return {one.target: one.name for one in images}
-    return {one.target: _push(one, target.registry or "") for one in images}
+    return push(images, target.registry or "")
+
+
+def push(images: Sequence[Image], registry: str) -> dict[str, str]:
+    """Bring images to REGISTRY/PREFIX; return their names there by target."""
+    return {one.target: _push(one, registry.rstrip("/")) for one in images}
 
 
 def _push(image: Image, registry: str) -> str:
