@@ -72,6 +72,7 @@ def test_users_cluster_needs_a_registry(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match="set IMAGES=") as refused:
         decide({"KUBECONFIG": config})
     assert "\n" not in str(refused.value)
+    assert decide({"KUBECONFIG": config}, images=False).kind is Kind.EXTERNAL
 
 
 def test_explicit_embedded_wins_over_kubeconfig(tmp_path: Path) -> None:

@@ -44,8 +44,11 @@ class Target:
         return f"coffer-{self.tag}"
 
 
-def decide(environ: Mapping[str, str]) -> Target:
-    """Read CLUSTER, KUBECONFIG, IMAGES and TAG; one line for what cannot be."""
+def decide(environ: Mapping[str, str], *, images: bool = True) -> Target:
+    """Read CLUSTER, KUBECONFIG, IMAGES and TAG; one line for what cannot be.
+
+    Without `images`, none are to be brought there, and a cluster of the user's needs no IMAGES.
+    """
     tag = environ.get("TAG") or DEFAULT_TAG
     plan_for(tag)  # refuses what is no tag
     wanted = environ.get("CLUSTER", "")
@@ -59,22 +62,22 @@ def decide(environ: Mapping[str, str]) -> Target:
     if wanted and wanted != Kind.EXTERNAL:
         known = ", ".join(Kind)
         raise UnsupportedError(f"CLUSTER={wanted} is none of {known}")
-    return _external(tag, kubeconfig, environ.get("IMAGES", ""))
+    return _external(tag, kubeconfig, environ.get("IMAGES", ""), images)
 
 
-def _external(tag: str, kubeconfig: str, registry: str) -> Target:
+def _external(tag: str, kubeconfig: str, registry: str, images: bool) -> Target:
     files = _files(kubeconfig)
     if server_of(files) is None:
         raise UnsupportedError(
             f"KUBECONFIG={kubeconfig} names no cluster: no file there has a current context;"
             " unset it to use the embedded cluster"
         )
-    if not registry:
+    if images and not registry:
         raise UnsupportedError(
             f"KUBECONFIG={kubeconfig} is a cluster of yours: set IMAGES=REGISTRY/PREFIX to where"
             " its nodes can pull our images from, or unset KUBECONFIG to use the embedded cluster"
         )
-    return Target(Kind.EXTERNAL, tag, kubeconfig, registry.rstrip("/"))
+    return Target(Kind.EXTERNAL, tag, kubeconfig, registry.rstrip("/") or None)
 
 
 def _files(kubeconfig: str) -> list[Path]:

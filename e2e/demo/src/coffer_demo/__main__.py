@@ -7,6 +7,7 @@ import click
 import yaml
 
 from coffer_cluster.errors import ClusterError, UnsupportedError
+from coffer_cluster.target import Kind
 from coffer_demo.demo import run_demo
 from coffer_demo.install import install, push, reach, uninstall, wanted_cluster
 from coffer_demo.progress import DemoError, Steps
@@ -39,7 +40,7 @@ def push_command() -> None:
 def uninstall_command() -> None:
     """Remove the installation."""
     steps = Steps()
-    target, _ = reach(wanted_cluster(), steps)
+    target, _ = reach(wanted_cluster(images=False), steps)
     uninstall(target, steps)
 
 
@@ -57,7 +58,9 @@ def demo_command() -> None:
     steps.say("kubectl get coffer            # all of Coffer's objects")
     steps.say("kubectl coffer list           # the same as a plugin sees it")
     steps.say("kubectl coffer connect orders")
-    steps.say("make uninstall                # or make cluster-down, for all of it")
+    steps.say("make uninstall                # databases' volumes and the CRDs stay")
+    if wanted.kind is Kind.EMBEDDED:
+        steps.say("make cluster-down             # the cluster with all that is on it")
 
 
 def main() -> None:

@@ -109,9 +109,9 @@ def uninstall(target: Target, steps: Steps) -> None:
     steps.say("CRDs, DatabaseInstances and their volumes are left as they are")
 
 
-def wanted_cluster() -> Wanted:
-    """From the environment: CLUSTER, KUBECONFIG, IMAGES, TAG."""
-    return decide(os.environ)
+def wanted_cluster(*, images: bool = True) -> Wanted:
+    """From the environment: CLUSTER, KUBECONFIG, IMAGES (where it gets `images`), TAG."""
+    return decide(os.environ, images=images)
 
 
 def _kind_up(wanted: Wanted, steps: Steps) -> Path:
