@@ -6,6 +6,7 @@ import sys
 import click
 import yaml
 
+from coffer_cluster.cluster import Cluster
 from coffer_cluster.errors import ClusterError, UnsupportedError
 from coffer_cluster.target import Kind
 from coffer_demo.demo import run_demo
@@ -39,9 +40,11 @@ def push_command() -> None:
 @cli.command("uninstall")
 def uninstall_command() -> None:
     """Remove the installation."""
-    steps = Steps()
-    target, _ = reach(wanted_cluster(images=False), steps)
-    uninstall(target, steps)
+    steps, wanted = Steps(), wanted_cluster(images=False)
+    if wanted.kind is Kind.EMBEDDED and not Cluster(wanted.tag).running:
+        steps.say(f"cluster {wanted.tag} is not up: nothing is installed")
+        return
+    uninstall(reach(wanted, steps)[0], steps)
 
 
 @cli.command("demo")
