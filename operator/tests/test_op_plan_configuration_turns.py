@@ -9,10 +9,13 @@ from hypothesis import strategies as st
 
 from coffer_common.wire import ConfigurationStatus, DataState, Drift, EngineState, RejectionCause
 from coffer_operator.build.pod import pod_template, template_hash
+from coffer_operator.plan.configuration import plan_configuration
 from coffer_operator.plan.instance import plan_instance
 from coffer_operator.plan.known import settle
 from coffer_operator.plan.model import EnsureUser, FillSlice, Plan, PutConfiguration
 from coffer_operator.plan.target import aim
+from coffer_operator.plan.turns import plan_turns
+from coffer_operator.plan.values import wanted_request
 from coffer_operator.plan.world import SliceFact, World
 from op_plan_cluster import (
     advance,
@@ -37,14 +40,17 @@ from op_plan_groups import (
     LIVE,
     MEMBERS,
     STATIC,
+    group,
+    group_world,
     member,
     refused,
+    reported,
     request_of,
     taken,
     with_group,
 )
 from op_plan_told import conditions, guest_config, writes
-from op_plan_worlds import edited
+from op_plan_worlds import catalogue, datastore_version, edited
 
 
 # --- whose turn ----------------------------------------------------------------------------------
@@ -128,6 +134,28 @@ def test_drift_is_told_once() -> None:
 def test_a_restarted_operator_keeps_what_was_told() -> None:
     subject = replace(converged(LIVE | STATIC), agent=None)
     assert writes(subject, plan_instance(subject)) == []
+
+
+def test_who_waits_looks_again_whenever_others_fail() -> None:
+    waiting = [member("c", taken("old", "old")), member("d", taken("old", "old"))]
+    first = group_world(
+        group(LIVE), member("a", taken(NEW, "old")), member("b", refused(NEW)), *waiting
+    )
+    told = reported(first, plan_configuration(first))
+    assert plan_configuration(told).wake == ()
+    second = replace(told, members=(member("a", refused(NEW)), member("b", refused(NEW)), *waiting))
+    assert plan_configuration(second).wake == ("a", "c", "d")
+
+
+def test_who_waits_for_values_of_the_version_looks_again_whenever_others_fail() -> None:
+    known = catalogue(datastore_version(defaultValues=LIVE))
+    version = known.datastore_versions["mariadb-10.11"]
+    wanted = wanted_request(None, version, known).request.hash
+    waiting = [member("c"), member("d")]
+    assert plan_turns("mariadb-10.11", known, [member("a", refused(wanted)), *waiting]) == (
+        ("prod", "c"),
+        ("prod", "d"),
+    )
 
 
 # --- the port ------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ Pure. A group hands nothing out: each attached instance's own plan does; see rol
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -79,15 +79,10 @@ def plan_configuration(world: GroupWorld) -> GroupPlan:
         instances=attached,
         history=history,
     )
-    before = {one.name: one for one in former.instances}
     return GroupPlan(
         status=_as_api(status),
         events=_events(by_type(former.conditions), by_type(conditions), len(attached)),
-        wake=tuple(
-            entry.attached.name
-            for entry in entries
-            if entry.has_turn or before.get(entry.attached.name) != entry.attached
-        ),
+        wake=_wake(former.instances, entries),
     )
 
 
@@ -175,6 +170,20 @@ def _entries(
     return tuple(sorted(found, key=lambda entry: entry.attached.name)), forbidden
 
 
+def _wake(former: Iterable[AttachedInstance], entries: Iterable[_Entry]) -> tuple[str, ...]:
+    """The members whose own plans go on, or say something else than before."""
+    before = {one.name: one for one in former}
+    # who is held back names those that failed
+    others_failed = _failed(before.values()) != _failed(entry.attached for entry in entries)
+    return tuple(
+        entry.attached.name
+        for entry in entries
+        if entry.has_turn
+        or before.get(entry.attached.name) != entry.attached
+        or (others_failed and entry.attached.state is AttachedState.WAITING)
+    )
+
+
 def _of_version(error: UserError, version_name: str) -> UserError:
     where = f"for instances of DatastoreVersion {version_name}: "
     return UserError(error.reason, where + error.message)
@@ -236,9 +245,7 @@ def _conditions(
     former = by_type(world.group.status.conditions)
     conditions = Conditions(former, metadata.generation, world.now)
     attached = [entry.attached for entry in entries]
-    failed = [
-        one for one in attached if one.state in (AttachedState.REFUSED, AttachedState.ROLLED_BACK)
-    ]
+    failed = _failed(attached)
     if error is not None:
         conditions.add("Ready", Truth.FALSE, error.reason, error.message)
         conditions.add("Stalled", Truth.TRUE, error.reason, error.message)
@@ -253,6 +260,12 @@ def _conditions(
     else:
         conditions.add("Ready", Truth.TRUE, reasons.READY, _progress(attached))
     return conditions.result()
+
+
+def _failed(attached: Iterable[AttachedInstance]) -> list[AttachedInstance]:
+    """Those that stop a rollout."""
+    failures = (AttachedState.REFUSED, AttachedState.ROLLED_BACK)
+    return [one for one in attached if one.state in failures]
 
 
 def _stopped(failed: list[AttachedInstance]) -> str:

@@ -186,7 +186,7 @@ class StartOperation:
 class GroupPlan:
     """What to do for a ConfigurationGroup now.
 
-    `wake`: members, by name, whose own plans can go on now.
+    `wake`: members, by name, whose own plans can go on now, or have something else to say.
     """
 
     status: Mapping[str, Any]  # the whole wanted status

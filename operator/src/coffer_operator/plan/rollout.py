@@ -44,6 +44,13 @@ class Rollout:
     turn: frozenset[Name]
     failed: tuple[Member, ...]
 
+    @property
+    def held_back(self) -> frozenset[Name]:
+        """Those that wait because others failed, and name these."""
+        if not self.failed:
+            return frozenset()
+        return frozenset(name for name, stage in self.stages.items() if stage is Stage.WAITING)
+
 
 def name_of(member: Member) -> Name:
     return member.namespace, member.name

@@ -14,7 +14,11 @@ from coffer_operator.plan.world import Catalogue, Member
 def plan_turns(
     version_name: str, catalogue: Catalogue, members: Iterable[Member]
 ) -> tuple[Name, ...]:
-    """The members that may get the version's values now, by namespace and name."""
+    """The members whose own plans are to look again, by namespace and name.
+
+    Those that may get the version's values now, and those that wait for others that failed: who
+    these are may have changed.
+    """
     version = catalogue.datastore_versions.get(version_name)
     if version is None:
         return ()
@@ -22,4 +26,5 @@ def plan_turns(
         request = wanted_request(None, version, catalogue).request
     except UserError:
         return ()  # each of them says so itself
-    return tuple(sorted(roll_out(members, request, DEFAULT_MAX_CONCURRENT).turn))
+    rollout = roll_out(members, request, DEFAULT_MAX_CONCURRENT)
+    return tuple(sorted(rollout.turn | rollout.held_back))
