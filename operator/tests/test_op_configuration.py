@@ -175,7 +175,7 @@ async def test_a_deleted_namesakes_word_is_not_a_members(stage: Stage) -> None:
         assert (member.configuration, member.reachable) == (None, False)
 
 
-async def test_one_whose_plans_fail_is_held_and_others_hear_of_it(stage: Stage) -> None:
+async def test_of_one_whose_plans_fail_others_hear(stage: Stage) -> None:
     make_group(stage)
     attach(stage)
     mended: list[bool] = []
@@ -187,11 +187,11 @@ async def test_one_whose_plans_fail_is_held_and_others_hear_of_it(stage: Stage) 
     async with stage.running(planner):
         await stage.settle(30)
         [member] = stage.groups[-1].members
-        assert member.held
+        assert member.failing
         mended.append(True)
         await stage.settle(60)
         [member] = stage.groups[-1].members
-        assert not member.held
+        assert not member.failing
 
 
 async def test_a_groups_status_is_written_once_and_its_events_too(stage: Stage) -> None:

@@ -63,6 +63,16 @@ def test_those_that_are_away_hold_no_place() -> None:
     assert turns(away, silent, stuck, gone_at_work, member("e"), member("f")) == ["e", "f"]
 
 
+def test_those_whose_plans_fail_come_last_and_not_all_at_once() -> None:
+    a, b, c = member("a", failing=True), member("b", failing=True), member("c")
+    assert turns(a, b, c) == ["c"], "they hold no place"
+    found = roll_out([a, b, c], REQUEST, 2, by_failing=True)
+    assert sorted(name for _, name in found.turn) == ["a", "c"]
+    all_of_them = [member(name, failing=True) for name in "abc"]
+    found = roll_out(all_of_them, REQUEST, 2, by_failing=True)
+    assert sorted(name for _, name in found.turn) == ["a", "b"]
+
+
 def test_who_is_at_work_holds_a_place_and_who_is_done_does_not() -> None:
     at_work, done = member("a", taken(NEW, "old")), member("b", taken(NEW, NEW, "port"))
     assert turns(at_work, done, member("c"), member("d")) == ["c"]

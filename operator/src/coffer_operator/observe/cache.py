@@ -102,7 +102,7 @@ class Cache:
         self._catalogue: Catalogue | None = None  # until a part of it changes
         self._rulebook = Rulebook()
         self._pods_by_node: Marks[project.Seen, str] = Marks(_node_of)
-        self.cohorts = Cohorts(wake_cohort, self._is_held)
+        self.cohorts = Cohorts(wake_cohort, self._is_failing)
         self.instances: Store[DatabaseInstance | None] = Store(
             _instance, self._instance_changed, self.cohorts.marks
         )
@@ -199,7 +199,7 @@ class Cache:
         """There are news of an instance that concern those that get the same values."""
         self.cohorts.member_changed(key, self.instance(key))
 
-    def _is_held(self, key: Key) -> bool:
+    def _is_failing(self, key: Key) -> bool:
         memory = self._memories.get(key)
         return memory is not None and memory.failure is not None
 

@@ -24,14 +24,14 @@ class AgentFacts(Protocol):
 class Cohorts:
     """All cohorts. `told` hears of each that has changed, with nothing said of what changed.
 
-    `held` says whether an instance's plans cannot be carried out. `marks` is the index of the
+    `failing` says whether an instance's plans cannot be carried out. `marks` is the index of the
     store of instances; `member_changed` is to be called when an agent says something else of its
-    configuration or its volume, begins or ceases to answer, and when `held` changes.
+    configuration or its volume, begins or ceases to answer, and when `failing` changes.
     """
 
-    def __init__(self, told: Callable[[Key], None], held: Callable[[Key], bool]) -> None:
+    def __init__(self, told: Callable[[Key], None], failing: Callable[[Key], bool]) -> None:
         self._told = told
-        self._held = held
+        self._failing = failing
         self.marks: Marks[DatabaseInstance | None, Key] = Marks(_mark, self._moved)
         self._agents: AgentFacts | None = None
         self._members: dict[Key, Member] = {}
@@ -87,8 +87,8 @@ class Cohorts:
             version_name=_version_name(instance),
             configuration=fact.status.configuration if fact is not None else None,
             reachable=fact is not None and fact.error is None,
-            held=self._held(key)
-            or (fact is not None and fact.status.data.state is not DataState.LAID_OUT),
+            held=fact is not None and fact.status.data.state is not DataState.LAID_OUT,
+            failing=self._failing(key),
         )
 
 

@@ -123,7 +123,7 @@ def judge_configuration(
     request = wanted.request
     cohort = _cohort(world, known, version, view, vouched=vouched)
     limit = _max_concurrent(world)
-    rollout = roll_out(cohort, request, limit)
+    rollout = roll_out(cohort, request, limit, by_failing=world.failure is not None)
     me = _me(world)
     stage = rollout.stages[me]
     puts = me in rollout.turn
@@ -167,6 +167,7 @@ def _cohort(
         configuration=view.last.configuration if view.last is not None else None,
         reachable=view.live is not None,
         held=not vouched,
+        failing=world.failure is not None,
     )
     return (*others, own)
 

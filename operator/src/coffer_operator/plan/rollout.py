@@ -61,15 +61,16 @@ def in_order(members: Iterable[Member]) -> list[Member]:
     return sorted(members, key=lambda m: (m.role is not Role.REPLICA, name_of(m)))
 
 
-def stage_of(member: Member, request: ConfigurationRequest) -> Stage:
-    """How far the member is."""
+def stage_of(member: Member, request: ConfigurationRequest, *, by_failing: bool = False) -> Stage:
+    """How far the member is; `by_failing` as in `roll_out`."""
     said = member.configuration
     if said is not None and said.rejected is not None and said.rejected.hash == request.hash:
         return Stage.FAILED
     if said is None or not member.reachable:
         return Stage.UNREACHABLE
     if not has(said.accepted, request):
-        return Stage.UNREACHABLE if member.held else Stage.WAITING
+        away = member.held or (member.failing and not by_failing)
+        return Stage.UNREACHABLE if away else Stage.WAITING
     if is_live(said, request):
         return Stage.DONE
     return Stage.UNREACHABLE if said.hindered is not None else Stage.RUNNING
@@ -86,17 +87,24 @@ def is_live(said: ConfigurationStatus, request: ConfigurationRequest) -> bool:
 
 
 def roll_out(
-    members: Iterable[Member], request: ConfigurationRequest, max_concurrent: int
+    members: Iterable[Member],
+    request: ConfigurationRequest,
+    max_concurrent: int,
+    *,
+    by_failing: bool = False,
 ) -> Rollout:
     """Where the rollout of the request is among the members, which are all of one version.
 
-    Those that cannot be reached hold no place: they follow when they are back.
+    Those that cannot be reached hold no place: they follow when they are back. Nor do those whose
+    plans fail, and one of them that asks for itself (`by_failing`) comes after all others, in
+    order: after an API server was away all may be failing, and are not to go at once.
     """
     ordered = in_order(members)
-    stages = {name_of(member): stage_of(member, request) for member in ordered}
+    stages = {name_of(one): stage_of(one, request, by_failing=by_failing) for one in ordered}
     failed = tuple(member for member in ordered if stages[name_of(member)] is Stage.FAILED)
     running = sum(stage is Stage.RUNNING for stage in stages.values())
-    waiting = [name_of(m) for m in ordered if stages[name_of(m)] is Stage.WAITING]
+    last = sorted(ordered, key=lambda member: member.failing)
+    waiting = [name_of(m) for m in last if stages[name_of(m)] is Stage.WAITING]
     places = 0 if failed else max(0, max_concurrent - running)
     return Rollout(stages, frozenset(waiting[:places]), failed)
 

@@ -186,8 +186,8 @@ class Member:
     """An instance that gets the same values as others, as far as their rollout needs to know it.
 
     `configuration` is what its agent said last, None if it never did; `reachable`: it answers now.
-    `held`: it cannot get values now and must not be waited for: its plans are not carried out
-    (World.failure is set), or its volume is not laid out (DataState is not LaidOut).
+    What cannot get values now is not waited for: `failing`, its plans are not carried out
+    (World.failure is set), or `held`, its volume is not laid out (DataState is not LaidOut).
     """
 
     namespace: str
@@ -197,6 +197,7 @@ class Member:
     configuration: ConfigurationStatus | None
     reachable: bool
     held: bool = False
+    failing: bool = False
 
 
 @dataclass(frozen=True)
