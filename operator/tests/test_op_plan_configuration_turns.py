@@ -16,7 +16,7 @@ from coffer_operator.plan.model import EnsureUser, FillSlice, Plan, PutConfigura
 from coffer_operator.plan.target import aim
 from coffer_operator.plan.turns import plan_turns
 from coffer_operator.plan.values import wanted_request
-from coffer_operator.plan.world import SliceFact, World
+from coffer_operator.plan.world import ActFailure, SliceFact, World
 from op_plan_cluster import (
     advance,
     kubelet,
@@ -134,6 +134,16 @@ def test_drift_is_told_once() -> None:
 def test_a_restarted_operator_keeps_what_was_told() -> None:
     subject = replace(converged(LIVE | STATIC), agent=None)
     assert writes(subject, plan_instance(subject)) == []
+
+
+def test_one_whose_plans_failed_lets_those_in_the_same_state_go_first() -> None:
+    subject = replace(
+        attached(rollout={"maxConcurrent": 1}),
+        cohort=(member("a", taken("old", "old"), failing=True),),
+    )
+    assert puts(plan_instance(subject)) == [NEW]
+    failure = ActFailure("apply ConfigMap", "ApiServerUnavailable", "away", False, subject.now)
+    assert puts(plan_instance(replace(subject, failure=failure))) == []
 
 
 def test_who_waits_looks_again_whenever_others_fail() -> None:
