@@ -126,7 +126,8 @@ class Rules:
         """No more instances are at work on the same values than the group lets.
 
         Counted are those that this life of the operator has heard of, and knows to be reachable,
-        for a while: whom it cannot reach holds no place.
+        for a while: whom it cannot reach holds no place. Those whose plans fail hold none for the
+        others, and count among themselves.
         """
         if guest.configuration is None or guest.configuration.disk.request == request:
             return
@@ -141,6 +142,7 @@ class Rules:
             and (request.group is None or other.pod.namespace == guest.pod.namespace)
             and other.configuration.in_progress()
             and self._is_known(life, other)
+            and self._is_failing(life, other) == self._is_failing(life, guest)
         ]
         if len(at_work) >= most and self._world.calm_for_s() > CALM_S:
             self._world.book.wrong(f"{guest.pod.name} gets values while {at_work} have not done")
@@ -156,6 +158,11 @@ class Rules:
         key = Key(guest.pod.namespace, guest.config.instance)
         fact = life.engine.agents.fact(key)
         return fact is not None and fact.error is None
+
+    @staticmethod
+    def _is_failing(life: Life, guest: Guest) -> bool:
+        key = Key(guest.pod.namespace, guest.config.instance)
+        return life.engine.cache.memory(key).failure is not None
 
     def unasked_restarts(self) -> list[str]:
         """Restarts of engines that no Operation asked for, or more than one for the same."""

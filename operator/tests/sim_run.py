@@ -200,6 +200,7 @@ class Scenario:
         for life in alive:
             life.die_after(None)
             life.api.cut(False)
+            world.disturbed()
             if life is not (leading or alive)[-1]:
                 await world.kill_operator(life)
         if not alive:
@@ -228,6 +229,7 @@ class Scenario:
                 life.api.cut(True)
                 await asyncio.sleep(rng.uniform(2, 40))
                 life.api.cut(False)
+                world.disturbed()
             else:
                 if fate < 0.8:
                     life.die_after(rng.randint(0, 12))
@@ -247,6 +249,7 @@ class Scenario:
                 if rng.random() < 0.5:
                     world.server.history.compact()  # only a list tells what went meanwhile
                 world.faults.api_away = False
+                world.disturbed()
                 world.book.log("the API server is back")
             else:
                 world.book.log("the API server forgets its history")
