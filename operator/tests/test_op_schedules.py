@@ -166,6 +166,20 @@ async def test_retention_removes_a_few_at_a_time(stage: Stage) -> None:
         assert reasons.count("BackupRetired") == 5
 
 
+async def test_a_chain_goes_from_its_end_without_a_wait_for_each(stage: Stage) -> None:
+    make_storage(stage)
+    for day in range(1, 6):
+        make_completed(stage, f"old-{day}", day)
+    for day in range(2, 5):  # each continues the one of the day before; the fifth stands alone
+        moment = f"2025-12-{day:02}T02:00:00Z"
+        parent = f"u/base/old-{day - 1}"
+        completes(stage, f"old-{day}", at=moment, type="incremental", parent=parent)
+    make_schedule(stage, retention={"count": 1})
+    async with stage.running(always(Plan())):
+        await stage.settle(30)
+        assert backups(stage) == ["old-5"]
+
+
 async def test_a_refused_removal_holds_nothing_back(stage: Stage) -> None:
     make_storage(stage)
     for day in (1, 2):

@@ -361,5 +361,6 @@ def _backup_mark(backup: Backup | None) -> Mark[str] | None:
         _is_going(backup),
         backup.spec.keep,
         status.verified.time if status.verified is not None else None,
+        bool(status.children),
     )
     return Mark(backup.metadata.namespace or "", facts)
