@@ -7,7 +7,7 @@ A node's localhost is its own: two processes serve one folder, one here and one 
 import json
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -68,17 +68,30 @@ def serving(node: Node, folder: Path, port: int, *, with_password: bool) -> Iter
     command = [str(binaries.REGISTRY.path), "serve", str(_configure(folder, port, with_password))]
     log = node.sandbox.logs / f"{name}.log"
     log.unlink(missing_ok=True)
-    node.sandbox.start(Program(name, command))
-    with (folder / f"{name}.log").open("wb") as output:
-        here = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+    with _running_here(command, folder / f"{name}.log"):
+        node.sandbox.start(Program(name, command))
+        try:
+            wait_for(f"{name} here", lambda: _speaks(port), _START_S)
+            wait_for(
+                f"{name} on {node.name}",
+                lambda: "listening on" in node.sandbox.log_tail(name),
+                _START_S,
+                detail=lambda: node.sandbox.log_tail(name),
+            )
+            yield Registry(port, log)
+        finally:
+            node.sandbox.stop(name)
+
+
+@contextmanager
+def _running_here(command: Sequence[str], log: Path) -> Iterator[None]:
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
     try:
-        wait_for(f"{name} here", lambda: _speaks(port), _START_S)
-        wait_for(f"{name} on {node.name}", lambda: "listening on" in log.read_text(), _START_S)
-        yield Registry(port, log)
+        yield
     finally:
-        here.terminate()
-        here.wait(_START_S)
-        node.sandbox.stop(name)
+        process.terminate()
+        process.wait(_START_S)
 
 
 def _configure(folder: Path, port: int, with_password: bool) -> Path:

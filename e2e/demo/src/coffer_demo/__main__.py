@@ -1,4 +1,4 @@
-"""The command behind `make install`, `make uninstall` and `make demo`."""
+"""The command behind `make push`, `make install`, `make uninstall` and `make demo`."""
 
 import os
 import sys
